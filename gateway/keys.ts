@@ -1,0 +1,80 @@
+import { createPrivateKey, generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
+
+import { z } from 'zod'
+
+const secretBytes = 32
+
+const Secret = z
+  .base64()
+  .refine((text) => Buffer.from(text, 'base64').length === secretBytes, 'must be 32 bytes in base64')
+
+const KeyFile = z.strictObject({
+  result_key: Secret,
+  tenant_keys: z.record(z.string(), z.array(z.strictObject({ id: z.string().min(1), key: Secret })).min(1)),
+  ticket_key: z.string().min(1),
+})
+
+/** What all gateways share, because a redelivery may reach another one and must make the same bytes again. */
+export type Keys = {
+  /** HMAC key of the result tokens. */
+  resultKey: Buffer
+  /** Per tenant, oldest first; the last is current. A key that is taken out makes its job hashes unguessable for ever. */
+  tenantKeys: Map<string, TenantKey[]>
+  /** Ed25519, signs the tickets on dispatched messages. */
+  ticketKey: KeyObject
+}
+
+export type TenantKey = { id: string; key: Buffer }
+
+/** Writes a new key file for these tenants, readable by its owner only. An existing file is never overwritten. */
+export async function createKeys(file: string, tenants: readonly string[]): Promise<void> {
+  const content: z.infer<typeof KeyFile> = {
+    result_key: secret(),
+    tenant_keys: Object.fromEntries(tenants.map((tenant) => [tenant, [{ id: '1', key: secret() }]])),
+    ticket_key: generateKeyPairSync('ed25519')
+      .privateKey.export({ format: 'der', type: 'pkcs8' })
+      .toString('base64'),
+  }
+  await writeFile(file, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600, flag: 'wx' })
+}
+
+/** Reads the key file; what is wrong with it is thrown by name, never with a key in the message. */
+export async function readKeys(file: string): Promise<Keys> {
+  const parsed = KeyFile.safeParse(parseJson(file, await readFile(file, 'utf8')))
+  if (!parsed.success) {
+    const first = parsed.error.issues[0]
+    throw new Error(`${file}: ${first?.path.join('.') ?? ''} ${first?.message ?? 'not a key file'}`)
+  }
+  const { result_key, tenant_keys, ticket_key } = parsed.data
+  return {
+    resultKey: Buffer.from(result_key, 'base64'),
+    tenantKeys: new Map(
+      Object.entries(tenant_keys).map(([tenant, keys]) => [
+        tenant,
+        keys.map(({ id, key }) => ({ id, key: Buffer.from(key, 'base64') })),
+      ]),
+    ),
+    ticketKey: createPrivateKey({ key: Buffer.from(ticket_key, 'base64'), format: 'der', type: 'pkcs8' }),
+  }
+}
+
+/** The key that new job hashes of this tenant are made with. */
+export function currentTenantKey(keys: Keys, tenant: string): TenantKey {
+  const newest = keys.tenantKeys.get(tenant)?.at(-1)
+  if (newest === undefined) throw new Error(`the key file has no key for tenant ${tenant}`)
+  return newest
+}
+
+function secret(): string {
+  return randomBytes(secretBytes).toString('base64')
+}
+
+/** JSON.parse quotes its input in the error, and here the input is keys. */
+function parseJson(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Error(`${file} is not JSON`)
+  }
+}

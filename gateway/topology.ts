@@ -1,0 +1,124 @@
+import { z } from 'zod'
+
+import { patternProblem, subjectMatches } from '../policy/topic.ts'
+import { readYaml, type FileResult } from './yaml-file.ts'
+
+const Name = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'must be 1 to 32 of a-z, 0-9 and -, and not begin with -')
+const Account = z
+  .string()
+  .regex(/^[A-Z0-9][A-Z0-9_]{0,63}$/, 'must be an account of nats.conf, like POOL_EXEC')
+const TopicPattern = z.string().superRefine((pattern, context) => {
+  const problem = patternProblem(pattern)
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+})
+
+const Agent = z.strictObject({ name: Name, account: Account, user: Name })
+const Tenant = z.strictObject({ name: Name, agents: z.array(Agent).min(1) })
+const Pool = z.strictObject({
+  name: Name.refine((name) => name !== 'gw', 'gw is the name of the gateway itself'),
+  account: Account,
+  delivery: z.enum(['core', 'pull']),
+  topics: z.array(TopicPattern).min(1),
+  workers: z.array(Name).min(1),
+})
+
+const Topology = z
+  .strictObject({
+    tenants: z.array(Tenant).min(1),
+    pools: z.array(Pool).min(1),
+    approvers: z.array(Name),
+    auditors: z.array(Name),
+  })
+  .superRefine((topology, context) => {
+    for (const { path, message } of contradictions(topology))
+      context.addIssue({ code: 'custom', path, message })
+  })
+
+/**
+ * Who is on the bus: tenants with their agents, pools with their workers, approvers and auditors. The server enforces
+ * it (nats.conf has the same names); this says it to the gateway. A worker's, approver's and auditor's user has its
+ * name; an agent's user may have another, because agent names repeat between tenants and user names do not.
+ */
+export type Topology = z.infer<typeof Topology>
+
+/** One set of workers: `core` is pushed to (queue group), `pull` fetches from WORK. Never both. */
+export type Pool = z.infer<typeof Pool>
+
+/** An agent with the tenant it belongs to, and whether it has its account to itself (then it publishes plain `job.<topic>`). */
+export type PlacedAgent = z.infer<typeof Agent> & { tenant: string; alone: boolean }
+
+/** Checks the text of a topology file; the problems carry line and column. */
+export function parseTopology(file: string, text: string): FileResult<Topology> {
+  return readYaml(file, text, Topology)
+}
+
+/**
+ * The pool that works on a topic (`job.a.b`): the first in file order that claims it. No pool is an answer too, and
+ * then nothing can be dispatched.
+ */
+export function poolFor(topology: Topology, topic: string): Pool | undefined {
+  return topology.pools.find((pool) => pool.topics.some((pattern) => subjectMatches(pattern, topic)))
+}
+
+/** Every agent of every tenant, in file order. */
+export function placedAgents(topology: Topology): PlacedAgent[] {
+  const agents = topology.tenants.flatMap((tenant) =>
+    tenant.agents.map((agent) => ({ ...agent, tenant: tenant.name })),
+  )
+  return agents.map((agent) => ({
+    ...agent,
+    alone: agents.filter((other) => other.account === agent.account).length === 1,
+  }))
+}
+
+type Contradiction = { path: (string | number)[]; message: string }
+
+/** What each entry may say alone but not beside the others: a name used twice, an account that would mix two owners. */
+function contradictions(topology: z.infer<typeof Topology>): Contradiction[] {
+  const found: Contradiction[] = []
+  const once = (taken: Map<string, string>, name: string, what: string, path: (string | number)[]): void => {
+    const first = taken.get(name)
+    if (first !== undefined) found.push({ path, message: `'${name}' is already ${first}` })
+    else taken.set(name, what)
+  }
+  const users = new Map([
+    ['gateway', 'the gateway'],
+    ['owner', 'the owner of the streams'],
+    ['sys', 'the system user'],
+  ])
+  const tenants = new Map<string, string>()
+  const pools = new Map<string, string>()
+  const accounts = new Map([
+    ['GOV', 'the gateway'],
+    ['SYS', 'the system'],
+    ['OPS', 'approvers and auditors'],
+  ])
+  for (const [index, tenant] of topology.tenants.entries()) {
+    once(tenants, tenant.name, 'a tenant', ['tenants', index, 'name'])
+    const names = new Map<string, string>()
+    for (const [position, agent] of tenant.agents.entries()) {
+      const path = ['tenants', index, 'agents', position]
+      once(names, agent.name, `an agent of ${tenant.name}`, [...path, 'name'])
+      once(users, agent.user, `the user of agent ${tenant.name}/${agent.name}`, [...path, 'user'])
+      const owner = accounts.get(agent.account)
+      if (owner === undefined) accounts.set(agent.account, `tenant ${tenant.name}`)
+      else if (owner !== `tenant ${tenant.name}`) {
+        found.push({ path: [...path, 'account'], message: `'${agent.account}' already belongs to ${owner}` })
+      }
+    }
+  }
+  for (const [index, pool] of topology.pools.entries()) {
+    once(pools, pool.name, 'a pool', ['pools', index, 'name'])
+    once(accounts, pool.account, `the account of pool ${pool.name}`, ['pools', index, 'account'])
+    for (const [position, worker] of pool.workers.entries()) {
+      once(users, worker, `a worker of ${pool.name}`, ['pools', index, 'workers', position])
+    }
+  }
+  for (const [index, name] of topology.approvers.entries())
+    once(users, name, 'an approver', ['approvers', index])
+  for (const [index, name] of topology.auditors.entries())
+    once(users, name, 'an auditor', ['auditors', index])
+  return found
+}

@@ -1,0 +1,130 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { connect, type ConnectionOptions, type NatsConnection } from '@nats-io/transport-node'
+
+import { newPasswords, withOwner, type Passwords } from '../../cli/dev/nats-conf.ts'
+import { natsServerVersion } from '../../cli/dev/nats-binary.ts'
+import { startNatsProcess, type NatsProcess } from '../../cli/dev/nats-process.ts'
+import { provisionAs, startProvisionedNats } from '../../cli/dev/provisioned-nats.ts'
+import { type ApiRequest } from '../../gateway/provision.ts'
+import { defaultLimits, type StreamLimits } from '../../gateway/streams.ts'
+import { parseTopology, type Topology } from '../../gateway/topology.ts'
+
+/** A private nats-server with nats.conf's accounts and all streams, on a free port, its files in a temporary folder. */
+export type TestNats = {
+  url: string
+  port: number
+  pid: number
+  /** `2.9.10` */
+  version: string
+  passwords: Passwords
+  topology: Topology
+  /** A connection of this user, with the inbox prefix its permissions ask for; closed by `stop`. */
+  connect(user: string, options?: ConnectionOptions): Promise<NatsConnection>
+  kill9(): Promise<void>
+  /** Starts it again after `kill9`: same port, same files, same passwords. */
+  restart(): Promise<void>
+  stop(): Promise<void>
+}
+
+export type TestNatsOptions = {
+  limits?: Partial<StreamLimits>
+  /** Changes the text of nats.conf before it is used. */
+  conf?: (text: string) => string
+  topology?: Topology
+  /** The owner's user stays in the running server, for a test that is about the owner. */
+  owner?: 'stays'
+  /** False: no streams. */
+  provisioned?: false
+}
+
+/** Small enough that a hundred servers fit on a laptop; a test about fullness sets its own. */
+export const testLimits: StreamLimits = { ...defaultLimits, auditBytesMax: 512 * 1024 * 1024 }
+
+/**
+ * The server this vitest project runs on. vitest.config.ts runs every file that imports this one once per server it
+ * has found.
+ */
+export async function startTestNats(options: TestNatsOptions = {}): Promise<TestNats> {
+  const binary = process.env['SLUICE_TEST_NATS_BINARY']
+  if (binary === undefined)
+    throw new Error('no nats-server: start the tests with vitest and its configuration')
+  const text = await readFile('nats.conf', 'utf8')
+  const conf = options.conf === undefined ? text : options.conf(text)
+  const topology = options.topology ?? (await demoTopology())
+  const passwords = newPasswords(topology)
+  const storeDir = await mkdtemp(join(tmpdir(), 'sluice-test-'))
+  const start = { binary, conf, passwords, storeDir, port: -1 }
+  const limits = { ...testLimits, ...options.limits }
+  const owned = { ...start, conf: options.owner === 'stays' ? withOwner(conf) : conf }
+  let server: NatsProcess
+  if (options.owner === 'stays' || options.provisioned === false) {
+    server = await startNatsProcess(owned)
+    if (options.provisioned !== false)
+      await provisionAs(server.url, passwords['owner'] ?? '', topology, limits)
+  } else {
+    ;({ server } = await startProvisionedNats({ ...start, topology, limits }))
+  }
+  const { url, port } = server
+  const connections = new Set<NatsConnection>()
+  return {
+    url,
+    port,
+    get pid() {
+      return server.pid
+    },
+    version: await natsServerVersion(binary),
+    passwords,
+    topology,
+    connect: async (user, more = {}) => {
+      const connection = await connect({
+        servers: url,
+        user,
+        pass: passwords[user] ?? '',
+        inboxPrefix: inboxPrefix(topology, user),
+        ...more,
+      })
+      connections.add(connection)
+      return connection
+    },
+    kill9: () => server.kill9(),
+    restart: async () => {
+      server = await startNatsProcess({ ...owned, port })
+    },
+    stop: async () => {
+      await Promise.all([...connections].map((connection) => connection.close()))
+      await server.stop()
+      await rm(storeDir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** The topology of the demo, as deploy/topology.yaml has it. */
+export async function demoTopology(): Promise<Topology> {
+  const file = 'deploy/topology.yaml'
+  const result = parseTopology(file, await readFile(file, 'utf8'))
+  if (!result.ok) throw new Error(JSON.stringify(result.problems))
+  return result.value
+}
+
+/** The JetStream API as the owner of the streams, for a server started with `owner: 'stays'`. */
+export async function asOwner(nats: TestNats): Promise<ApiRequest> {
+  const connection = await nats.connect('owner')
+  return async (subject, body) => {
+    const message = await connection.request(subject, body === undefined ? '' : JSON.stringify(body))
+    const answer = message.json<Record<string, unknown>>()
+    const error = answer['error'] as { err_code?: number; description?: string } | undefined
+    if (error === undefined) return answer
+    throw Object.assign(new Error(error.description ?? 'refused'), { code: error.err_code ?? 0 })
+  }
+}
+
+/** Agents that have an account to themselves use the inbox prefix of every NATS client. */
+function inboxPrefix(topology: Topology, user: string): string {
+  const accounts = topology.tenants.flatMap(({ agents }) => agents)
+  const account = accounts.find((agent) => agent.user === user)?.account
+  const alone = account !== undefined && accounts.filter((agent) => agent.account === account).length === 1
+  return alone ? '_INBOX' : `_INBOX_${user}`
+}
