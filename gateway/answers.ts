@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto'
+import { jobIdFromMessageId } from '../policy/job-id.ts'
+import type { Heard } from './bus.ts'
+import { answerAgain } from './duplicate.ts'
+import type { Io } from './io.ts'
+import { parseSubmission } from './subjects.ts'
+
+/**
+ * The second ear: a core queue subscription that hears submissions with a reply subject and only remembers whom to
+ * answer. It never decides: a core subscriber also hears what the stream refused.
+ */
+export type Answers = { readonly waiting: number }
+
+type Asker = { readonly reply: string }
+
+/** Recomputed from the stored copy, which has no reply subject; headers are left out because the import may add one. */
+export function answerKey(subject: string, messageId: string, body: Uint8Array): string {
+  return createHash('sha256').update(subject).update('\0').update(messageId).update('\0').update(body).digest('base64url')
+}
+
+/** Replies leave only for the server's own routed reply subjects: anything else could be aimed at somebody. */
+const routedReply = '_R_.'
+const answersMax = 100_000
+
+const notDecided = {
+  error: {
+    code: 503,
+    err_code: 10_077,
+    description:
+      'not stored or not decided in time; retry with the same Nats-Msg-Id header, so that the job cannot run twice',
+  },
+}
+
+/** A retry within the stream's dedupe window is not stored again; its answer stands on record already. */
+const lookAfterMs = 150
+
+/** Starts listening on both subjects. */
+export function openAnswers(io: Io): Answers {
+  const { bus } = io
+  const askers = new Map<string, Asker[]>()
+  let waiting = 0
+
+  const take = (key: string, asker?: Asker): Asker | undefined => {
+    const queue = askers.get(key)
+    const index = asker === undefined ? 0 : (queue?.indexOf(asker) ?? -1)
+    const taken = index < 0 ? undefined : queue?.splice(index, 1)[0]
+    if (queue?.length === 0) askers.delete(key)
+    if (taken !== undefined) waiting--
+    return taken
+  }
+  const look = async (key: string, asker: Asker, message: Heard, answer: object | undefined): Promise<void> => {
+    const found = (await recorded(io, message).catch(() => undefined)) ?? answer
+    if (found !== undefined && take(key, asker) !== undefined) bus.publish(asker.reply, JSON.stringify(found))
+  }
+  bus.subscribe('job.>', 'answers', (message) => {
+    if (!message.reply.startsWith(routedReply) || waiting >= answersMax) return
+    const messageId = message.header('Nats-Msg-Id')
+    const key = answerKey(message.subject, messageId, message.body)
+    const asker: Asker = { reply: message.reply }
+    const queue = askers.get(key) ?? []
+    queue.push(asker)
+    askers.set(key, queue)
+    waiting++
+    const later = (delayMs: number, answer: object | undefined): void => {
+      setTimeout(() => queue.includes(asker) && void look(key, asker, message, answer), delayMs).unref()
+    }
+    if (messageId !== '') later(lookAfterMs, undefined)
+    later(io.config.decisionTimeoutMs, notDecided)
+  })
+  bus.subscribe('decision.>', undefined, (message) => {
+    const key = message.header('Sluice-Answer-Key')
+    const asker = key === '' ? undefined : take(key)
+    if (asker === undefined) return
+    const place = {
+      stream: message.header('Sluice-Stream'),
+      seq: Number(message.header('Sluice-Sequence')),
+      duplicate: message.header('Sluice-Duplicate') === 'true',
+    }
+    bus.publish(asker.reply, JSON.stringify({ ...place, ...JSON.parse(Buffer.from(message.body).toString()) }))
+  })
+  return {
+    get waiting() {
+      return waiting
+    },
+  }
+}
+
+/** A message with an id that was decided before this one came: the stream kept only the first, its record answers both. */
+async function recorded(io: Io, message: Heard): Promise<object | undefined> {
+  const messageId = message.header('Nats-Msg-Id')
+  const submission = parseSubmission(message.subject)
+  if (messageId === '' || submission === undefined) return undefined
+  const last = await io.chain.last(jobIdFromMessageId(submission.tenant, submission.agent, messageId))
+  if (last === undefined) return undefined
+  return {
+    stream: 'AUDIT',
+    seq: last.sequence,
+    duplicate: true,
+    ...answerAgain(io, last.record, submission.topic, message.body),
+  }
+}

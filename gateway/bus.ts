@@ -1,0 +1,358 @@
+import {
+  connect,
+  headers as createHeaders,
+  nkeyAuthenticator,
+  nuid,
+  type ConnectionOptions,
+  type Msg,
+  type MsgHdrs,
+  type NatsConnection,
+} from '@nats-io/transport-node'
+
+/**
+ * The only file that knows the NATS client. Everything else speaks of appends, messages and requests.
+ *
+ * Appends are pipelined over one reply inbox: a request per publish halves the throughput of the whole gateway.
+ */
+export type Bus = {
+  readonly serverVersion: string
+  readonly maxPayloadBytes: number
+  /** True while the connection is up; `append` and `request` fail fast while it is not. */
+  connected(): boolean
+  /** Stores one message in whichever stream owns the subject and waits for its acknowledgement. */
+  append(subject: string, body: Uint8Array | string, options?: AppendOptions): Promise<Appended>
+  /** Core publish: nobody promises that anybody hears it. */
+  publish(subject: string, body: Uint8Array | string, headers?: Headers, reply?: string): void
+  /** One JetStream API call (or any JSON service); throws `BusError` with the server's code and words. */
+  request(subject: string, body?: unknown, timeoutMs?: number): Promise<Record<string, unknown>>
+  /** The newest stored message on a subject, asked of the stream's leader, so that it is never stale. */
+  last(stream: string, subject: string): Promise<Stored | undefined>
+  /** One stored message by sequence; may be served by any replica. */
+  get(stream: string, sequence: number): Promise<Stored | undefined>
+  /** Removes one copy of a payload; a copy that is gone already is not an error. */
+  remove(stream: string, sequence: number): Promise<void>
+  subscribe(subject: string, queue: string | undefined, handle: (message: Heard) => void): void
+  /** A subject of this connection's own inbox and the messages that arrive on it. */
+  inbox(name: string, handle: (message: Heard) => void): string
+  onReconnect(act: () => void): void
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+export type Headers = Readonly<Record<string, string>>
+
+/** `expect` is the last sequence the subject must have (0 = none yet): the compare-and-set every promise rests on. */
+export type AppendOptions = {
+  readonly expect?: number
+  readonly messageId?: string
+  readonly headers?: Headers | undefined
+}
+
+export type Appended =
+  | { readonly type: 'stored'; readonly sequence: number; readonly duplicate: boolean }
+  /** Somebody else wrote the subject first: read it back and obey. */
+  | { readonly type: 'conflict' }
+  /** The stream is full or refuses the message: nothing was stored. */
+  | { readonly type: 'refused'; readonly detail: string }
+
+export type Stored = {
+  readonly subject: string
+  readonly sequence: number
+  readonly timeMs: number
+  readonly body: Uint8Array
+  header(name: string): string
+}
+
+export type Heard = {
+  readonly subject: string
+  readonly reply: string
+  readonly body: Uint8Array
+  /** The status line's code of a server message (404, 408, 409, 503), else 0. */
+  readonly status: number
+  readonly statusText: string
+  /** The last value of a header, exact case; empty if absent. */
+  header(name: string): string
+}
+
+export type BusOptions = {
+  readonly url: string
+  readonly user?: string | undefined
+  readonly password?: string | undefined
+  readonly nkeySeed?: string | undefined
+  readonly inboxPrefix: string
+  readonly name: string
+  readonly onStatus?: (event: string) => void
+}
+
+/** The outcome is unknown (timeout, disconnect) or the server said no; nothing may be assumed to have happened or not. */
+export class BusError extends Error {
+  readonly code: number
+  constructor(message: string, code = 0) {
+    super(message)
+    this.name = 'BusError'
+    this.code = code
+  }
+}
+
+const appendTimeoutMs = 5_000
+const sweepEveryMs = 250
+
+type Waiting = {
+  readonly resolve: (appended: Appended) => void
+  readonly reject: (error: Error) => void
+  readonly deadlineMs: number
+}
+
+/** Opens the connection; reconnects for ever, because a gateway without its bus only waits. */
+export async function connectBus(options: BusOptions): Promise<Bus> {
+  const nc = await connect(connectionOptions(options))
+  const waiting = new Map<string, Waiting>()
+  const reconnects: (() => void)[] = []
+  const inboxRoot = `${options.inboxPrefix}.${nuid.next()}`
+  let up = true
+  let counter = 0
+
+  const fail = (why: string): void => {
+    const entries = [...waiting.values()]
+    waiting.clear()
+    for (const entry of entries) entry.reject(new BusError(why))
+  }
+  const acks = `${inboxRoot}.a.`
+  nc.subscribe(`${acks}*`, {
+    callback: (error, message) => {
+      if (error !== null) return
+      const key = message.subject.slice(acks.length)
+      const entry = waiting.get(key)
+      if (entry === undefined) return
+      waiting.delete(key)
+      settle(entry, message)
+    },
+  })
+  const sweep = setInterval(() => {
+    const nowMs = performance.now()
+    for (const [key, entry] of waiting) {
+      if (entry.deadlineMs > nowMs) break // Insertion order is deadline order.
+      waiting.delete(key)
+      entry.reject(new BusError('no acknowledgement in time: the outcome is unknown'))
+    }
+  }, sweepEveryMs)
+  sweep.unref()
+  const watch = async (): Promise<void> => {
+    for await (const status of nc.status()) {
+      options.onStatus?.(status.type)
+      if (status.type === 'disconnect') {
+        up = false
+        fail('disconnected: the outcome is unknown')
+      } else if (status.type === 'reconnect') {
+        up = true
+        for (const act of reconnects) act()
+      }
+    }
+  }
+  void watch() // Ends with the connection.
+
+  return {
+    get serverVersion() {
+      return nc.info?.version ?? '0.0.0'
+    },
+    get maxPayloadBytes() {
+      return nc.info?.max_payload ?? 1_048_576
+    },
+    connected: () => up && !nc.isClosed(),
+    append: (subject, body, append = {}) =>
+      new Promise((resolve, reject) => {
+        if (!up) return reject(new BusError('disconnected: nothing was sent'))
+        const key = (counter++).toString(36)
+        waiting.set(key, { resolve, reject, deadlineMs: performance.now() + appendTimeoutMs })
+        try {
+          nc.publish(subject, body, { reply: acks + key, headers: appendHeaders(append) as MsgHdrs })
+        } catch (error) {
+          waiting.delete(key)
+          reject(new BusError(error instanceof Error ? error.message : 'publish failed'))
+        }
+      }),
+    publish: (subject, body, headers, reply) => {
+      const options: { headers?: MsgHdrs; reply?: string } = {}
+      if (headers !== undefined) options.headers = natsHeaders(headers)
+      if (reply !== undefined) options.reply = reply
+      nc.publish(subject, body, options)
+    },
+    request: (subject, body, timeoutMs = 5_000) => requestJson(nc, subject, body, timeoutMs),
+    last: async (stream, subject) =>
+      storedFromApi(
+        await missing(requestJson(nc, `$JS.API.STREAM.MSG.GET.${stream}`, { last_by_subj: subject }, 5_000)),
+      ),
+    get: (stream, sequence) => directGet(nc, stream, sequence),
+    remove: async (stream, sequence) => {
+      await missing(
+        requestJson(nc, `$JS.API.STREAM.MSG.DELETE.${stream}`, { seq: sequence, no_erase: true }, 5_000),
+      )
+    },
+    subscribe: (subject, queue, handle) => {
+      const callback = (error: Error | null, message: Msg): void => {
+        if (error === null) handle(heard(message))
+      }
+      nc.subscribe(subject, queue === undefined ? { callback } : { queue, callback })
+    },
+    inbox: (name, handle) => {
+      const subject = `${inboxRoot}.${name}`
+      nc.subscribe(subject, {
+        callback: (error, message) => {
+          if (error === null) handle(heard(message))
+        },
+      })
+      return subject
+    },
+    onReconnect: (act) => void reconnects.push(act),
+    flush: () => nc.flush(),
+    close: async () => {
+      clearInterval(sweep)
+      if (up) await nc.flush().catch(() => undefined)
+      await nc.close()
+      fail('closed: the outcome is unknown')
+    },
+  }
+}
+
+function connectionOptions(options: BusOptions): ConnectionOptions {
+  return {
+    servers: options.url,
+    name: options.name,
+    inboxPrefix: options.inboxPrefix,
+    ignoreClusterUpdates: true,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 200,
+    reconnectJitter: 50,
+    pingInterval: 10_000,
+    ...(options.user === undefined ? {} : { user: options.user }),
+    ...(options.password === undefined ? {} : { pass: options.password }),
+    ...(options.nkeySeed === undefined
+      ? {}
+      : { authenticator: nkeyAuthenticator(new TextEncoder().encode(options.nkeySeed)) }),
+  }
+}
+
+function natsHeaders(headers: Headers): MsgHdrs {
+  const result = createHeaders()
+  for (const name in headers) result.set(name, headers[name] as string)
+  return result
+}
+
+function appendHeaders(options: AppendOptions): MsgHdrs | undefined {
+  if (options.expect === undefined && options.messageId === undefined && options.headers === undefined)
+    return undefined
+  const result = natsHeaders(options.headers ?? {})
+  if (options.expect !== undefined)
+    result.set('Nats-Expected-Last-Subject-Sequence', String(options.expect))
+  if (options.messageId !== undefined) result.set('Nats-Msg-Id', options.messageId)
+  return result
+}
+
+type PubAck = {
+  readonly seq?: number
+  readonly duplicate?: boolean
+  readonly error?: { readonly err_code?: number; readonly description?: string }
+}
+
+/** 10071 and, since 2.12, 10164 mean that the compare-and-set lost; 10158 that it is still in flight elsewhere. */
+function settle(entry: Waiting, message: Msg): void {
+  if (message.data.length === 0) {
+    entry.reject(new BusError('no stream owns this subject', 503))
+    return
+  }
+  const ack = JSON.parse(message.string()) as PubAck
+  if (ack.error === undefined) {
+    entry.resolve({ type: 'stored', sequence: ack.seq ?? 0, duplicate: ack.duplicate === true })
+    return
+  }
+  const code = ack.error.err_code ?? 0
+  const detail = ack.error.description ?? 'refused'
+  if (code === 10071 || code === 10164) entry.resolve({ type: 'conflict' })
+  else if (code === 10158) entry.reject(new BusError(detail, code))
+  else entry.resolve({ type: 'refused', detail })
+}
+
+async function requestJson(
+  nc: NatsConnection,
+  subject: string,
+  body: unknown,
+  timeoutMs: number,
+): Promise<Record<string, unknown>> {
+  const payload = body === undefined ? '' : JSON.stringify(body)
+  let message: Msg
+  try {
+    message = await nc.request(subject, payload, { timeout: timeoutMs })
+  } catch (error) {
+    throw new BusError(`${subject}: ${error instanceof Error ? error.message : 'failed'}`, 503)
+  }
+  const answer = JSON.parse(message.string()) as Record<string, unknown>
+  const error = answer['error'] as { err_code?: number; description?: string } | undefined
+  if (error !== undefined)
+    throw new BusError(`${subject}: ${error.description ?? 'refused'}`, error.err_code ?? 0)
+  return answer
+}
+
+/** "No message found" (10037) and "sequence not found" (10043, 10057) are an answer, not a failure. */
+async function missing<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer
+  } catch (error) {
+    if (error instanceof BusError && [10037, 10043, 10057].includes(error.code)) return undefined
+    throw error
+  }
+}
+
+function storedFromApi(answer: Record<string, unknown> | undefined): Stored | undefined {
+  if (answer === undefined) return undefined
+  const message = answer['message'] as {
+    subject: string
+    seq: number
+    time: string
+    data?: string
+    hdrs?: string
+  }
+  const lines = Buffer.from(message.hdrs ?? '', 'base64').toString().split('\r\n')
+  return {
+    subject: message.subject,
+    sequence: message.seq,
+    timeMs: Date.parse(message.time),
+    body: Buffer.from(message.data ?? '', 'base64'),
+    header: (name) => lines.findLast((line) => line.startsWith(`${name}:`))?.slice(name.length + 1).trim() ?? '',
+  }
+}
+
+async function directGet(nc: NatsConnection, stream: string, sequence: number): Promise<Stored | undefined> {
+  let message: Msg
+  try {
+    message = await nc.request(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify({ seq: sequence }), {
+      timeout: 5_000,
+    })
+  } catch (error) {
+    throw new BusError(`read ${stream} ${sequence}: ${error instanceof Error ? error.message : 'failed'}`, 503)
+  }
+  if (message.headers?.code === 404) return undefined
+  const found = heard(message)
+  if (found.status !== 0) throw new BusError(`read ${stream} ${sequence}: ${found.statusText}`, found.status)
+  return {
+    subject: found.header('Nats-Subject'),
+    sequence: Number(found.header('Nats-Sequence')),
+    timeMs: Date.parse(found.header('Nats-Time-Stamp')),
+    body: found.body,
+    header: found.header,
+  }
+}
+
+function heard(message: Msg): Heard {
+  return {
+    subject: message.subject,
+    reply: message.reply ?? '',
+    body: message.data,
+    get status() {
+      return message.headers?.code ?? 0
+    },
+    get statusText() {
+      return message.headers?.description ?? ''
+    },
+    header: (name) => message.headers?.values(name).at(-1) ?? '',
+  }
+}

@@ -1,0 +1,57 @@
+import { decodeRecord, encodeRecord, recordBytesMax, type AuditRecord } from '../audit/record.ts'
+import type { JobId } from '../policy/job-id.ts'
+import { BusError, type Bus } from './bus.ts'
+import { auditSubject } from './subjects.ts'
+
+/** A record and the place it has in AUDIT. */
+export type Position = { readonly record: AuditRecord; readonly sequence: number }
+
+/** A job's own chain of records: read the newest, append the next one if nobody else did. */
+export type Chain = {
+  /** The newest record this gateway knows of without asking; may be behind, the compare-and-set finds out. */
+  remembered(job: JobId): Position | undefined
+  last(job: JobId): Promise<Position | undefined>
+  append(record: AuditRecord, expect: number): Promise<Position | 'conflict'>
+}
+
+const rememberedMax = 20_000
+
+/** Throws `BusError` when AUDIT refuses or the outcome is unknown: then nothing may happen, the cause comes again. */
+export function createChain(bus: Bus): Chain {
+  // An append needs the last sequence; keeping what we wrote saves a read for nearly every result.
+  const memory = new Map<JobId, Position>()
+  const remember = (position: Position): void => {
+    const job = position.record.data.job_id
+    memory.delete(job)
+    if (position.record.data.terminal !== undefined) return
+    memory.set(job, position)
+    if (memory.size > rememberedMax) memory.delete(memory.keys().next().value as JobId)
+  }
+  return {
+    remembered: (job) => memory.get(job),
+    last: async (job) => {
+      const stored = await bus.last('AUDIT', auditSubject(job))
+      if (stored === undefined) return undefined
+      const position = { record: decodeRecord(stored.body), sequence: stored.sequence }
+      remember(position)
+      return position
+    },
+    append: async (record, expect) => {
+      const body = encodeRecord(record)
+      if (body.length > recordBytesMax) throw new Error(`record ${record.id} has ${body.length} bytes`)
+      const appended = await bus.append(auditSubject(record.data.job_id), body, { expect })
+      switch (appended.type) {
+        case 'stored': {
+          const position = { record, sequence: appended.sequence }
+          remember(position)
+          return position
+        }
+        case 'conflict':
+          memory.delete(record.data.job_id)
+          return 'conflict'
+        case 'refused':
+          throw new BusError(`AUDIT refused a record: ${appended.detail}`)
+      }
+    },
+  }
+}

@@ -1,0 +1,99 @@
+import type { Dispatch, JobEvent, RecordData, Result } from '../audit/record.ts'
+import { needsWorker } from '../policy/constraints.ts'
+import { constraintsHash, shortHash } from '../policy/digest.ts'
+import { detectorsSnapshot, scan } from '../policy/scan.ts'
+import type { Position } from './chain.ts'
+import { nextAttempt } from './decide.ts'
+import type { Io } from './io.ts'
+import type { Delivery } from './pull.ts'
+import type { Refusals } from './refusals.ts'
+import { outputHash, resultToken, sameToken, saltOf } from './salt.ts'
+import { step, type Proposal } from './step.ts'
+import { parseResult, type ResultSubject } from './subjects.ts'
+
+/** A worker answers: check that it may, scan what it says, step. Nothing flows downstream before the scan. */
+export async function collect(io: Io, refusals: Refusals, delivery: Delivery): Promise<void> {
+  const subject = parseResult(delivery.subject)
+  const cause = shortHash(`${delivery.stream}:${delivery.sequence}:${delivery.storedNs}`)
+  if (subject === undefined) {
+    // A reflected message may land here under a subject that no worker has (research case: reply of a pull).
+    await refusals.record({ job: undefined, principal: delivery.stream, refuse: 'foreign-subject', detail: '', cause })
+    return delivery.ack()
+  }
+  const scanned = scan(delivery.body)
+  const around = { output: { raw: delivery.body, released: scanned.output } }
+  const start = io.chain.remembered(subject.job) ?? (await io.chain.last(subject.job))
+  const done = await step(io, { job: subject.job, id: cause, around }, start, async (last) => {
+    const refused = last === undefined ? 'unknown-job' : refusal(io, subject, delivery, last)
+    if (last === undefined || refused !== undefined) return { refuse: refused ?? 'unknown-job' }
+    return proposal(io, subject, delivery, last.record.data, scanned)
+  })
+  if (done.type === 'refused') {
+    await refusals.record({
+      job: subject.job,
+      principal: `${subject.pool}/${subject.worker}`,
+      refuse: done.refuse,
+      detail: done.detail,
+      cause,
+    })
+  }
+  delivery.ack()
+}
+
+/** Why this result does not count; the first reason found. */
+function refusal(io: Io, subject: ResultSubject, delivery: Delivery, last: Position): string | undefined {
+  const { data } = last.record
+  const run = data.dispatch
+  if (run === undefined) return 'never-dispatched'
+  if (run.pool !== subject.pool) return 'wrong-pool'
+  if (data.state.to !== 'DISPATCHED') return 'late-result'
+  if (delivery.header('Sluice-Attempt') !== String(run.attempt)) return 'stale-attempt'
+  const token = resultToken(io.keys, subject.job, run.attempt, last.sequence)
+  if (!sameToken(delivery.header('Sluice-Result-Token'), token)) return 'bad-token'
+  // The stored time counts, not ours: a gateway that was away must not refuse what came in time.
+  if (delivery.storedMs > Date.parse(run.deadline)) return 'late-result'
+  return undefined
+}
+
+function proposal(
+  io: Io,
+  subject: ResultSubject,
+  delivery: Delivery,
+  data: RecordData,
+  scanned: ReturnType<typeof scan>,
+): Proposal {
+  const run = data.dispatch as Dispatch
+  const { constraints } = data.decision
+  const failed = delivery.header('Sluice-Status') === 'error'
+  const unproven =
+    needsWorker(constraints) && delivery.header('Sluice-Constraints-Hash') !== constraintsHash(constraints)
+  const tooLarge = (constraints?.max_output_bytes ?? Infinity) < delivery.body.length
+  const action = unproven ? 'quarantine' : scanned.action
+  const result: Result = {
+    worker: subject.worker,
+    attempt: run.attempt,
+    status: failed ? 'error' : 'ok',
+    action,
+    findings: unproven
+      ? [...scanned.findings, { detector: 'constraints-echo', class: 'constraint', count: 1, action: 'quarantine' }]
+      : scanned.findings,
+    detectors: detectorsSnapshot,
+    output_hash: outputHash(saltOf(io.keys, data), scanned.output),
+    output_bytes: delivery.body.length,
+  }
+  if (tooLarge) return { event: 'failed', limit: 'max_output_bytes', result }
+  if (failed) return afterFailure(io, data, 'error', result)
+  return { event: action === 'quarantine' ? 'quarantined' : 'succeeded', result }
+}
+
+/** Only the gateway retries: an error or a passed deadline uses one of the attempts that the decision grants. */
+export function afterFailure(io: Io, data: RecordData, limit: 'error' | 'deadline', result?: Result): JobEvent {
+  const dispatch = nextAttempt(io, data)
+  if (dispatch !== undefined) return { event: 'retried', limit, dispatch, ...(result && { result }) }
+  if (limit === 'deadline') return { event: 'timed_out', limit: limitOf(data) }
+  return { event: 'failed', limit, ...(result && { result }) }
+}
+
+function limitOf(data: RecordData): string {
+  return data.decision.constraints?.max_runtime_sec === undefined ? 'dispatch_timeout' : 'max_runtime_sec'
+}

@@ -1,0 +1,49 @@
+import { z } from 'zod'
+import type { JobId } from '../policy/job-id.ts'
+
+/** A person's wish, stored in COMMANDS before it is acted on. */
+export type Command = { readonly job: JobId; readonly by: string; readonly via: 'http' | 'nats' } & (
+  | {
+      readonly type: 'resolve'
+      readonly decision: 'approve' | 'reject'
+      readonly note: string
+      readonly jobHash?: string | undefined
+      readonly policySnapshot?: string | undefined
+      readonly at: string
+    }
+  | { readonly type: 'cancel'; readonly note: string; readonly at: string }
+)
+
+export const noteCharsMax = 1_000
+
+const asked = z.strictObject({
+  decision: z.enum(['approve', 'reject']),
+  note: z.string().max(noteCharsMax).default(''),
+  job_hash: z.string().max(128).optional(),
+  policy_snapshot: z.string().max(128).optional(),
+})
+
+export type Asked = z.infer<typeof asked>
+
+/** What an approver sends: `{decision, note, job_hash, policy_snapshot}`; a string is what is wrong with it. */
+export function parseAsked(body: Uint8Array): Asked | string {
+  let value: unknown
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+  } catch {
+    return 'a resolution is a JSON object {decision, note, job_hash, policy_snapshot}'
+  }
+  const parsed = asked.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  return `${issue?.path.join('.') || 'resolution'}: ${issue?.message ?? 'invalid'}`
+}
+
+export function encodeCommand(command: Command): string {
+  return JSON.stringify(command)
+}
+
+/** What `encodeCommand` wrote; only gateways can write to the stream. */
+export function decodeCommand(body: Uint8Array): Command {
+  return JSON.parse(Buffer.from(body).toString()) as Command
+}

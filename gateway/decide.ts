@@ -1,0 +1,206 @@
+import type { Dispatch, Evidence, JobEvent, Opened, RecordData } from '../audit/record.ts'
+import type { Constraints } from '../policy/constraints.ts'
+import { builtinDecision, type BuiltinRuleId, type Decision, type Evaluation } from '../policy/evaluate.ts'
+import type { Job } from '../policy/job.ts'
+import { subjectMatches } from '../policy/topic.ts'
+import type { Io } from './io.ts'
+import { poolFor } from './topology.ts'
+import { version } from './version.ts'
+
+/** What was decided before: slots that a limit has granted already, and an approval that only waits for room. */
+export type Before = Pick<RecordData, 'facts' | 'resolution'>
+
+/** What a decision can make of a job. */
+export type DecidedEvent = Extract<
+  JobEvent,
+  { readonly event: 'allowed' | 'approved' | 'parked' | 'throttled' | 'denied' }
+>
+
+type Decided = { readonly evaluation: Evaluation; readonly nowMs: number; readonly granted: readonly string[] }
+
+/**
+ * Decides a job under the policy in force and says what must happen: dispatched, parked, waiting or denied. Everything
+ * that goes wrong on the way is a denial with its own rule id; only a store that does not answer throws.
+ */
+export async function decide(io: Io, opened: Opened, job: Job, before?: Before): Promise<DecidedEvent> {
+  const policy = io.policy()
+  const startedMs = performance.now()
+  let decided: Decided
+  try {
+    const granted = before?.facts?.granted ?? []
+    const nowMs = io.nowMs()
+    decided = { evaluation: io.evaluate(policy, job, { nowMs, granted }), nowMs, granted }
+  } catch (error) {
+    io.log.error({ jobId: opened.job_id, err: error }, 'evaluation failed')
+    io.metrics.evaluationFailed()
+    return failed(io, opened, job, 'sluice.error', 'the policy could not be evaluated')
+  }
+  const elapsedMs = performance.now() - startedMs
+  io.metrics.evaluated(elapsedMs / 1_000)
+  if (elapsedMs > io.config.decisionTimeoutMs)
+    return failed(io, opened, job, 'sluice.timeout', `no decision within ${io.config.decisionTimeoutMs} ms`)
+  if (decided.evaluation.throttles.length > 0) {
+    const within = io.config.decisionTimeoutMs - elapsedMs
+    const event = await inTime(throttle(io, opened, job, decided, before), within)
+    return event ?? failed(io, opened, job, 'sluice.timeout', `no decision within ${io.config.decisionTimeoutMs} ms`)
+  }
+  return carryOut(io, opened, job, decided, before)
+}
+
+async function inTime<T>(work: Promise<T>, withinMs: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>((resolve) => (timer = setTimeout(resolve, withinMs, undefined)))
+  return Promise.race([work, late]).finally(() => clearTimeout(timer))
+}
+
+/** A denial that no rule of the policy made. */
+export function deny(io: Io, ruleId: BuiltinRuleId, reason: string): DecidedEvent {
+  const policy = io.policy()
+  return {
+    event: 'denied',
+    decision: builtinDecision('DENY', ruleId, reason, policy.snapshot),
+    evidence: { policy: { source_hash: policy.sourceHash }, evaluator: { name: 'sluice', version } },
+  }
+}
+
+/** Fail-closed unless the configuration names this topic; an allowance made that way is on record like any other. */
+function failed(io: Io, opened: Opened, job: Job, ruleId: 'sluice.error' | 'sluice.timeout', reason: string): DecidedEvent {
+  const open =
+    io.config.failMode === 'open' && io.config.failOpenTopics.some((pattern) => subjectMatches(pattern, job.topic))
+  if (!open) return deny(io, ruleId, reason)
+  const policy = io.policy()
+  const decision: Decision = {
+    ...builtinDecision('DENY', ruleId, `fail-open: ${reason}`, policy.snapshot),
+    type: 'ALLOW',
+  }
+  io.log.warn({ jobId: opened.job_id, rule: ruleId }, 'dispatched undecided: the fail mode is open for this topic')
+  const dispatch = firstAttempt(io, opened, null)
+  if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
+  const evidence: Evidence = {
+    policy: { source_hash: policy.sourceHash },
+    evaluator: { name: 'sluice', version },
+    facts: { now_ms: io.nowMs(), granted: [], fail_mode: 'open' },
+  }
+  return { event: 'allowed', decision, evidence, dispatch }
+}
+
+/** Asks every limit that has not granted this job yet; with all slots free at once, the job goes on to the next gate. */
+async function throttle(io: Io, opened: Opened, job: Job, decided: Decided, before?: Before): Promise<DecidedEvent> {
+  const { evaluation, nowMs } = decided
+  const granted = [...decided.granted]
+  let notBeforeMs = nowMs
+  let waitsFor = evaluation.decision.rule_id
+  for (const limit of evaluation.throttles) {
+    const slot = await io.limiter.take(limit, nowMs)
+    if (slot.type === 'full') {
+      const untilMs = nowMs + limit.maxWaitMs
+      return throttled(io, job, { ...decided, granted }, limit.ruleId, untilMs, false, before)
+    }
+    granted.push(limit.ruleId)
+    if (slot.notBeforeMs > notBeforeMs) {
+      notBeforeMs = slot.notBeforeMs
+      waitsFor = limit.ruleId
+    }
+  }
+  if (notBeforeMs > nowMs) return throttled(io, job, { ...decided, granted }, waitsFor, notBeforeMs, true, before)
+  const policy = io.policy()
+  return carryOut(
+    io,
+    opened,
+    job,
+    { evaluation: io.evaluate(policy, job, { nowMs, granted }), nowMs, granted },
+    before,
+  )
+}
+
+function throttled(
+  io: Io,
+  job: Job,
+  decided: Decided,
+  ruleId: string,
+  notBeforeMs: number,
+  reserved: boolean,
+  before?: Before,
+): DecidedEvent {
+  return {
+    event: 'throttled',
+    decision: decided.evaluation.decision,
+    evidence: evidenceOf(io, job, decided),
+    throttle: { rule_id: ruleId, not_before: new Date(notBeforeMs).toISOString(), reserved },
+    ...(before?.resolution === undefined ? {} : { resolution: before.resolution }),
+  }
+}
+
+/** The outcome is final for now: what must be written for it. */
+function carryOut(io: Io, opened: Opened, job: Job, decided: Decided, before?: Before): DecidedEvent {
+  const { decision, approval } = decided.evaluation
+  const evidence = evidenceOf(io, job, decided)
+  const dispatch = firstAttempt(io, opened, decision.constraints)
+  const approved = before?.resolution
+  switch (decision.type) {
+    case 'DENY':
+      return { event: 'denied', decision, evidence }
+    case 'REQUIRE_APPROVAL': {
+      if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
+      if (approved !== undefined) return { event: 'approved', decision, evidence, dispatch, resolution: approved }
+      if (approval === null) throw new Error('a decision that requires approval says not which')
+      return {
+        event: 'parked',
+        decision,
+        evidence,
+        approval: {
+          requirement: approval.id,
+          rules: approval.rules,
+          requested_at: new Date(decided.nowMs).toISOString(),
+          expires_at: new Date(decided.nowMs + approval.expiresInMs).toISOString(),
+        },
+      }
+    }
+    case 'ALLOW':
+    case 'ALLOW_WITH_CONSTRAINTS':
+      if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
+      if (approved !== undefined) return { event: 'approved', decision, evidence, dispatch, resolution: approved }
+      return { event: 'allowed', decision, evidence, dispatch }
+    case 'THROTTLE':
+      throw new Error('a limit that granted its slot still throttles')
+  }
+}
+
+/** The first attempt's place and clock, or why there is none. */
+export function firstAttempt(io: Io, opened: Opened, constraints: Constraints | null): Dispatch | string {
+  const pool = poolFor(io.topology, opened.topic)
+  if (pool === undefined) return `no worker pool serves ${opened.topic}`
+  const attempts_max = 1 + (constraints?.max_retries ?? 0)
+  return { pool: pool.name, attempt: 1, attempts_max, deadline: deadline(io, opened, constraints) }
+}
+
+/** The next attempt after a failed one, or undefined when none is left. */
+export function nextAttempt(io: Io, data: RecordData): Dispatch | undefined {
+  const run = data.dispatch
+  if (run === undefined || run.attempt >= run.attempts_max) return undefined
+  if (data.job_deadline !== undefined && Date.parse(data.job_deadline) <= io.nowMs()) return undefined
+  return { ...run, attempt: run.attempt + 1, deadline: deadline(io, data, data.decision.constraints) }
+}
+
+/** Every attempt has an end: the least of the rule's limit, the job's own deadline and the configured one. */
+function deadline(io: Io, opened: Opened, constraints: Constraints | null): string {
+  const nowMs = io.nowMs()
+  const runtimeSec = Math.min(constraints?.max_runtime_sec ?? Infinity, io.config.dispatchTimeoutSec)
+  const own = opened.job_deadline === undefined ? Infinity : Date.parse(opened.job_deadline)
+  return new Date(Math.min(nowMs + runtimeSec * 1_000, own)).toISOString()
+}
+
+/** What the evaluator read, for the record. */
+function evidenceOf(io: Io, job: Job, decided: Decided): Evidence {
+  return {
+    policy: { source_hash: io.policy().sourceHash },
+    evaluator: { name: 'sluice', version },
+    input: {
+      risk_tags: decided.evaluation.tags,
+      labels: Object.fromEntries(job.labels),
+      ...(job.capability === undefined ? {} : { capability: job.capability }),
+      ...(job.requires === undefined ? {} : { requires: job.requires }),
+    },
+    facts: { now_ms: decided.nowMs, granted: decided.granted, fail_mode: io.config.failMode },
+  }
+}

@@ -1,0 +1,216 @@
+import { readFile } from 'node:fs/promises'
+import { evaluate } from '../policy/evaluate.ts'
+import { openAnswers } from './answers.ts'
+import { openApprovers } from './approvers.ts'
+import { connectBus, type Bus } from './bus.ts'
+import { createChain } from './chain.ts'
+import { collect } from './collect.ts'
+import { commandCause, carryOutCommand } from './resolve.ts'
+import { decodeCommand } from './command.ts'
+import type { Config } from './config.ts'
+import { openHttp, type ReadyCheck } from './http.ts'
+import { intercept, type Owner } from './intercept.ts'
+import type { Io } from './io.ts'
+import { readKeys } from './keys.ts'
+import { createLimiter } from './limiter.ts'
+import { createLog } from './log.ts'
+import { createMetrics } from './metrics.ts'
+import { describe, openPolicyFile, type PolicyChange, type PolicyFile } from './policy-file.ts'
+import { pull, type Delivery, type Pull } from './pull.ts'
+import { openQueries } from './queries.ts'
+import { createRefusals, type Refusals } from './refusals.ts'
+import { gatewayConsumer, intakeStream, resultsStream } from './streams.ts'
+import { auditControlSubject, auditPolicySubject } from './subjects.ts'
+import { startTimers, type Timers } from './timers.ts'
+import { parseTopology, placedAgents, type Topology } from './topology.ts'
+import { version } from './version.ts'
+import { startWatch, type Watch } from './watch.ts'
+
+export type Gateway = { readonly httpUrl: string; stop(): Promise<void> }
+
+const intakeInFlightMax = 256
+/** One agent cannot fill the trail faster than this; beyond, its own stream fills. */
+const intakePerAgentPerSecMax = 20_000
+const commandTriesMax = 20
+
+/** Everything open, in the order in which it depends on each other; `stop` goes the other way round. */
+export async function startGateway(config: Config, replace: Partial<Pick<Io, 'evaluate'>> = {}): Promise<Gateway> {
+  const log = createLog(config.logLevel, config.gateway)
+  const metrics = createMetrics()
+  const topology = readTopology(config.topologyFile, await readFile(config.topologyFile, 'utf8'))
+  const keys = await readKeys(config.keysFile)
+  let announce: (change: PolicyChange) => void = () => undefined
+  const policyFile = await openPolicyFile(config.policyFile, (change) => announce(change))
+  const bus = await connect(config, (event) => log.info({ event }, 'bus'))
+  let timers: Timers | undefined
+  const io: Io = {
+    bus,
+    chain: createChain(bus),
+    limiter: createLimiter(bus),
+    config,
+    topology,
+    keys,
+    log,
+    metrics,
+    policy: policyFile.current,
+    evaluate: replace.evaluate ?? evaluate,
+    nowMs: Date.now,
+    ended: (job) => timers?.ended(job),
+  }
+  metrics.setFailMode(config.failMode)
+  metrics.setPolicy(policyFile.current().snapshot, true)
+  announce = (change) => policyChanged(io, policyFile, change)
+  await recordStart(io)
+  const refusals = createRefusals(io)
+  const watch = startWatch(io, ['AUDIT', 'APPROVALS', 'THROTTLED', 'WORK', ...intakes(topology).map(([stream]) => stream)])
+  openAnswers(io)
+  openApprovers(io, refusals)
+  timers = startTimers(io)
+  const pulls = startPulls(io, refusals, watch)
+  const queries = openQueries(io)
+  let draining = false
+  const http = await openHttp(io, { queries, refusals, ready: () => checks(io, policyFile, watch, draining) })
+  log.info({ http: http.url, policy: policyFile.current().snapshot, failMode: config.failMode }, 'gateway is up')
+  return {
+    httpUrl: http.url,
+    stop: async () => {
+      draining = true
+      await http.close()
+      await Promise.all(pulls.map((one) => one.stop()))
+      await timers.stop()
+      watch.stop()
+      refusals.stop()
+      policyFile.stop()
+      queries.close()
+      await bus.close()
+    },
+  }
+}
+
+function readTopology(file: string, text: string): Topology {
+  const parsed = parseTopology(file, text)
+  if (!parsed.ok) throw new Error(parsed.problems.map((problem) => describe(file, problem)).join('\n'))
+  return parsed.value
+}
+
+function connect(config: Config, onStatus: (event: string) => void): Promise<Bus> {
+  const { credential } = config.nats
+  return connectBus({
+    url: config.nats.url,
+    user: config.nats.user,
+    ...('password' in credential ? { password: credential.password } : { nkeySeed: credential.nkeySeed }),
+    inboxPrefix: '_INBOX_gateway',
+    name: `sluice ${config.gateway}`,
+    onStatus,
+  })
+}
+
+function intakes(topology: Topology): [string, Owner][] {
+  const agents = placedAgents(topology).map(({ tenant, name }): [string, Owner] => [
+    intakeStream(tenant, name),
+    { tenant, agent: name },
+  ])
+  return [...agents, ['JOBS_HTTP', undefined]]
+}
+
+/** One loop for each stream of causes. Each cause is acknowledged by its handler, after everything it caused. */
+function startPulls(io: Io, refusals: Refusals, watch: Watch): Pull[] {
+  const loop = (
+    stream: string,
+    handle: (delivery: Delivery) => Promise<void>,
+    extra: { readonly open?: () => boolean; readonly ratePerSec?: number } = {},
+  ): Pull =>
+    pull(io.bus, {
+      stream,
+      consumer: gatewayConsumer,
+      inFlightMax: intakeInFlightMax,
+      handle,
+      onError: (err) => io.log.warn({ stream, err }, 'not finished: the cause comes again'),
+      ...extra,
+    })
+  return [
+    ...intakes(io.topology).map(([stream, owner]) =>
+      loop(stream, (delivery) => intercept(io, refusals, owner, delivery), {
+        open: watch.intakeOpen,
+        ...(owner === undefined ? {} : { ratePerSec: intakePerAgentPerSecMax }),
+      }),
+    ),
+    ...io.topology.pools.map(({ name }) =>
+      loop(resultsStream(name), (delivery) => collect(io, refusals, delivery)),
+    ),
+    loop('COMMANDS', (delivery) => command(io, refusals, delivery)),
+  ]
+}
+
+/** The stored command of somebody whose gateway may have died; usually it finds its own record and is done. */
+async function command(io: Io, refusals: Refusals, delivery: Delivery): Promise<void> {
+  const wish = decodeCommand(delivery.body)
+  const done = await carryOutCommand(io, refusals, wish, commandCause(delivery.sequence, wish))
+  const again = done.type === 'refused' && done.code === 'unavailable' && delivery.deliveries < commandTriesMax
+  if (again) throw new Error('the parked copy is not there yet')
+  delivery.ack()
+}
+
+function checks(io: Io, policyFile: PolicyFile, watch: Watch, draining: boolean): ReadyCheck[] {
+  const stale = policyFile.reloadOk() ? '' : '; stale: the newest file does not load'
+  return [
+    { name: 'nats', ok: io.bus.connected(), detail: io.bus.connected() ? io.bus.serverVersion : 'not connected' },
+    { name: 'policy', ok: true, detail: `${policyFile.current().snapshot}${stale}` },
+    { name: 'fail_mode', ok: true, detail: io.config.failMode },
+    { name: 'decision_timeout', ok: true, detail: `${io.config.decisionTimeoutMs} ms` },
+    {
+      name: 'audit',
+      ok: watch.intakeOpen(),
+      detail: watch.intakeOpen() ? (watch.auditWarning() ? 'more than 80 % full' : 'ok') : 'more than 90 % full',
+    },
+    { name: 'draining', ok: !draining, detail: String(draining) },
+  ]
+}
+
+/** What this gateway decides with stands on record before it decides anything. */
+async function recordStart(io: Io): Promise<void> {
+  const { policy, config } = io
+  await note(io, auditControlSubject, 'sluice.gateway.start.v1', {
+    gateway: config.gateway,
+    version,
+    fail_mode: config.failMode,
+    fail_open_topics: config.failOpenTopics,
+    decision_timeout_ms: config.decisionTimeoutMs,
+    policy_snapshot: policy().snapshot,
+    source_hash: policy().sourceHash,
+  })
+}
+
+function policyChanged(io: Io, policyFile: PolicyFile, change: PolicyChange): void {
+  const current = policyFile.current()
+  io.metrics.setPolicy(current.snapshot, change.type === 'activated')
+  const stored = (): Promise<void> => {
+    switch (change.type) {
+      case 'activated':
+        io.log.info({ policy: current.snapshot }, 'policy activated')
+        return note(io, auditPolicySubject, 'sluice.policy.activated.v1', {
+          policy_snapshot: current.snapshot,
+          source_hash: current.sourceHash,
+        })
+      case 'refused':
+        io.log.error({ problems: change.problems.length, policy: current.snapshot }, 'policy refused, the last good one stays')
+        return note(io, auditPolicySubject, 'sluice.policy.rejected.v1', {
+          policy_snapshot: current.snapshot,
+          problems: change.problems.slice(0, 5).map(({ message, line, column }) => ({ message, line, column })),
+        })
+    }
+  }
+  stored().catch((err: unknown) => io.log.error({ err }, 'a policy change is not on record'))
+}
+
+async function note(io: Io, subject: string, type: string, data: object): Promise<void> {
+  const body = JSON.stringify({
+    specversion: '1.0',
+    type,
+    source: `urn:sluice:${io.config.gateway}`,
+    time: new Date(io.nowMs()).toISOString(),
+    data,
+  })
+  const appended = await io.bus.append(subject, body)
+  if (appended.type !== 'stored') throw new Error('AUDIT is full')
+}

@@ -1,0 +1,51 @@
+import { constraintsHash, sha256Hex } from '../policy/digest.ts'
+import type { Headers } from './bus.ts'
+import type { Position } from './chain.ts'
+import type { Io } from './io.ts'
+import { resultToken, saltOf } from './salt.ts'
+
+const reasonCharsMax = 512
+
+/** What a parked, waiting or dispatched message says about its job; the body is the job's own bytes. */
+export function jobHeaders(io: Io, at: Position): Headers {
+  const { data } = at.record
+  const { decision } = data
+  return {
+    'Sluice-Job': data.job_id,
+    'Sluice-Topic': data.topic,
+    'Sluice-Tenant': data.tenant,
+    'Sluice-Actor': data.actor.id,
+    'Sluice-Decision': String(at.sequence),
+    'Sluice-Rule': decision.rule_id,
+    'Sluice-Reason': oneLine(decision.reason),
+    'Sluice-Policy': decision.policy_snapshot,
+    'Sluice-Job-Hash': data.job_hash,
+    'Sluice-Constraints': JSON.stringify(decision.constraints ?? {}),
+    'Sluice-Constraints-Hash': constraintsHash(decision.constraints),
+    'Sluice-Job-Salt': saltOf(io.keys, data).toString('hex'),
+    traceparent: traceparent(data.trace_id, data.job_id),
+  }
+}
+
+/** The same for one attempt, with its deadline and the token that its result must echo. */
+export function dispatchHeaders(io: Io, at: Position): Headers {
+  const { data } = at.record
+  if (data.dispatch === undefined) throw new Error(`record ${at.record.id} dispatches nothing`)
+  return {
+    ...jobHeaders(io, at),
+    'Sluice-Attempt': String(data.dispatch.attempt),
+    'Sluice-Deadline': data.dispatch.deadline,
+    'Sluice-Result-Token': resultToken(io.keys, data.job_id, data.dispatch.attempt, at.sequence),
+  }
+}
+
+/** W3C Trace Context; a trace id of another form is hashed into one. */
+function traceparent(traceId: string, jobId: string): string {
+  const trace = /^[0-9a-f]{32}$/.test(traceId) ? traceId : sha256Hex(traceId).slice(0, 32)
+  return `00-${trace}-${sha256Hex(jobId).slice(0, 16)}-01`
+}
+
+/** Header values end at a line break: whatever a policy's reason contains stays inside its header. */
+function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').slice(0, reasonCharsMax)
+}

@@ -1,0 +1,29 @@
+import type { Policy } from '../policy/load.ts'
+import type { evaluate } from '../policy/evaluate.ts'
+import type { Bus } from './bus.ts'
+import type { Chain } from './chain.ts'
+import type { Config } from './config.ts'
+import type { Keys } from './keys.ts'
+import type { Limiter } from './limiter.ts'
+import type { Log } from './log.ts'
+import type { Metrics } from './metrics.ts'
+import type { Topology } from './topology.ts'
+
+/** Everything a gateway acts with; complete after start-up, nothing in it is optional. */
+export type Io = {
+  readonly bus: Bus
+  readonly chain: Chain
+  readonly limiter: Limiter
+  readonly config: Config
+  readonly topology: Topology
+  readonly keys: Keys
+  readonly log: Log
+  readonly metrics: Metrics
+  /** The policy in force; swapped whole, so a job keeps the one it started with. */
+  policy(): Policy
+  readonly evaluate: typeof evaluate
+  /** Milliseconds since the epoch; the only clock the gateway reads for what it records. */
+  nowMs(): number
+  /** Called for every record that ends a job here, so that whoever waits for it stops waiting. */
+  ended(jobId: string): void
+}

@@ -1,0 +1,73 @@
+import { shortHash } from '../policy/digest.ts'
+import { reserve } from '../policy/throttle.ts'
+import type { Throttle } from '../policy/evaluate.ts'
+import type { Bus } from './bus.ts'
+import { budgetSubject } from './subjects.ts'
+
+/** A place in the window of a limit: from when the job may run, or until when there is none. */
+export type Slot =
+  | { readonly type: 'granted'; readonly notBeforeMs: number }
+  | { readonly type: 'full'; readonly untilMs: number }
+
+/** The limits that all gateways share: one value per key, changed by compare-and-set. */
+export type Limiter = { take(throttle: Throttle, nowMs: number): Promise<Slot> }
+
+type Asking = { readonly throttle: Throttle; readonly nowMs: number; resolve(slot: Slot): void; reject(error: unknown): void }
+type Queue = { readonly asking: Asking[]; running: boolean }
+
+const conflictsMax = 20
+
+/**
+ * Everybody who asks while a write is under way is answered by the next one, so a busy limit costs one write per round
+ * trip and not one per job. Throws when the store does not answer: then nothing is decided.
+ */
+export function createLimiter(bus: Bus): Limiter {
+  const queues = new Map<string, Queue>()
+  return {
+    take: (throttle, nowMs) =>
+      new Promise((resolve, reject) => {
+        const key = shortHash(throttle.ruleId)
+        const queue = queues.get(key) ?? { asking: [], running: false }
+        queues.set(key, queue)
+        queue.asking.push({ throttle, nowMs, resolve, reject })
+        if (!queue.running) void drain(bus, key, queue).finally(() => queues.delete(key))
+      }),
+  }
+}
+
+async function drain(bus: Bus, key: string, queue: Queue): Promise<void> {
+  queue.running = true
+  while (queue.asking.length > 0) {
+    const batch = queue.asking.splice(0)
+    try {
+      const slots = await grant(bus, key, batch)
+      for (const [index, asking] of batch.entries()) asking.resolve(slots[index] as Slot)
+    } catch (error) {
+      for (const asking of batch) asking.reject(error)
+    }
+  }
+}
+
+async function grant(bus: Bus, key: string, batch: readonly Asking[]): Promise<Slot[]> {
+  const subject = budgetSubject(key)
+  for (let attempt = 0; attempt < conflictsMax; attempt++) {
+    const stored = await bus.last('KV_gov_budget', subject)
+    let grants = stored === undefined ? [] : readGrants(stored.body)
+    const slots = batch.map(({ throttle, nowMs }): Slot => {
+      const reserved = reserve(grants, throttle.rate, throttle.perMs, nowMs, throttle.maxWaitMs)
+      if (!('grants' in reserved)) return { type: 'full', untilMs: reserved.fullUntilMs }
+      grants = reserved.grants
+      return { type: 'granted', notBeforeMs: reserved.grantedAtMs }
+    })
+    if (!slots.some(({ type }) => type === 'granted')) return slots
+    const appended = await bus.append(subject, JSON.stringify({ grants }), { expect: stored?.sequence ?? 0 })
+    if (appended.type === 'stored') return slots
+    if (appended.type === 'refused') throw new Error(`the limit ${key} cannot be stored: ${appended.detail}`)
+  }
+  throw new Error(`the limit ${key} is contended`)
+}
+
+function readGrants(body: Uint8Array): readonly number[] {
+  const value = JSON.parse(Buffer.from(body).toString()) as { grants?: readonly number[] }
+  return value.grants ?? []
+}

@@ -1,0 +1,50 @@
+import type { JobEvent } from '../audit/record.ts'
+import type { Position } from './chain.ts'
+import type { Io } from './io.ts'
+import type { Around } from './perform.ts'
+import { outputHash, saltOf } from './salt.ts'
+import { auditControlSubject, outputSubject, quarantineSubject } from './subjects.ts'
+
+/** Gives the scanned output to the agent, if it is the one that the record speaks of. */
+export async function release(io: Io, at: Position, around: Around): Promise<JobEvent | undefined> {
+  const { data } = at.record
+  const output = around.output
+  if (output === undefined || data.result === undefined) return undefined
+  if (outputHash(saltOf(io.keys, data), output.released) !== data.result.output_hash) {
+    await alarm(io, at)
+    return quarantine(io, at, around)
+  }
+  await stored(io, outputSubject(data.actor.id, data.job_id), output.released, {
+    'Sluice-Job': data.job_id,
+    'Sluice-State': data.state.to,
+    'Sluice-Trace': data.trace_id,
+    'Sluice-Findings': JSON.stringify(data.result.findings),
+  })
+  return undefined
+}
+
+/** Keeps what must not flow where only security staff reads it. */
+export async function quarantine(io: Io, at: Position, around: Around): Promise<undefined> {
+  if (around.output === undefined) return undefined
+  const { data } = at.record
+  await stored(io, quarantineSubject(data.job_id), around.output.raw, {
+    'Sluice-Job': data.job_id,
+    'Sluice-Findings': JSON.stringify(data.result?.findings ?? []),
+  })
+  return undefined
+}
+
+/** A redelivered result whose scan differs from the record: somebody changed detectors or bytes, and a person must look. */
+async function alarm(io: Io, at: Position): Promise<void> {
+  io.log.error({ jobId: at.record.data.job_id }, 'output differs from its record')
+  await io.bus.append(
+    auditControlSubject,
+    JSON.stringify({ type: 'sluice.output.differs.v1', time: new Date(io.nowMs()).toISOString(), record: at.record.id }),
+    { messageId: `differs.${at.record.id}` },
+  )
+}
+
+async function stored(io: Io, subject: string, body: Uint8Array, headers: Record<string, string>): Promise<void> {
+  const appended = await io.bus.append(subject, body, { headers })
+  if (appended.type !== 'stored') throw new Error(`${subject.split('.')[0]} refused an output`)
+}

@@ -1,0 +1,202 @@
+import { answerFrom } from '../audit/answer.ts'
+import type { AuditRecord, JobEvent } from '../audit/record.ts'
+import { jobHash } from '../policy/digest.ts'
+import { builtinDecision } from '../policy/evaluate.ts'
+import { BusError, type Headers } from './bus.ts'
+import type { Position } from './chain.ts'
+import { jobHeaders, dispatchHeaders } from './headers.ts'
+import type { Io } from './io.ts'
+import { saltOf } from './salt.ts'
+import { release, quarantine } from './output.ts'
+import {
+  decisionSubject,
+  dispatchSubject,
+  pendingSubject,
+  throttledSubject,
+} from './subjects.ts'
+
+/** What a cause brings along: the job's bytes while they stand nowhere else, the worker's output, whom to answer. */
+export type Around = {
+  readonly body?: Uint8Array
+  /** A worker's output as it came, and what the scan lets through. */
+  readonly output?: { readonly raw: Uint8Array; readonly released: Uint8Array }
+  /** The place of the waiting copy, when the cause is that copy itself. */
+  readonly copySequence?: number
+  /** The stored submission, for whoever waits for its answer. */
+  readonly origin?: { readonly stream: string; readonly sequence: number; readonly key: string }
+}
+
+/** A record older than this is not dispatched any more: its twin in WORK may be gone, and then nothing would stop a second one. */
+const dispatchAgeMaxMs = 5 * 60_000
+
+/**
+ * Makes true what the record says. A function of the record, the job's bytes and the keys, so that a redelivery does exactly
+ * the same again. Returns the event that must follow when there is no room or no sense in it any more.
+ */
+export async function perform(io: Io, at: Position, around: Around): Promise<JobEvent | undefined> {
+  const instead = await makeTrue(io, at, around)
+  if (instead !== undefined) return instead
+  const { record } = at
+  if (record.data.terminal !== undefined || record.data.event === 'quarantined') io.ended(record.data.job_id)
+  notify(io, record, around)
+  return undefined
+}
+
+async function makeTrue(io: Io, at: Position, around: Around): Promise<JobEvent | undefined> {
+  switch (at.record.data.event) {
+    case 'allowed':
+    case 'approved':
+    case 'retried':
+      return dispatch(io, at, around)
+    case 'parked':
+      return park(io, at, around)
+    case 'throttled':
+      return hold(io, at, around)
+    case 'voted':
+      return undefined
+    case 'succeeded':
+    case 'released':
+      return release(io, at, around)
+    case 'quarantined':
+      return quarantine(io, at, around)
+    case 'denied':
+    case 'rejected':
+    case 'expired':
+    case 'dropped':
+      return removeCopy(io, at.record, around)
+    case 'failed':
+      // What a worker says about its failure helps the agent; it is scanned like any other output.
+      if (at.record.data.limit === 'error' && at.record.data.result?.action !== 'quarantine')
+        await release(io, at, around)
+      return removeCopy(io, at.record, around)
+    case 'timed_out':
+    case 'cancelled':
+      tellPool(io, at.record)
+      return removeCopy(io, at.record, around)
+  }
+}
+
+async function dispatch(io: Io, at: Position, around: Around): Promise<JobEvent | undefined> {
+  const { data } = at.record
+  const run = data.dispatch
+  if (run === undefined) throw new Error(`record ${at.record.id} dispatches nothing`)
+  const subject = dispatchSubject(run.pool, data.topic, data.job_id, run.attempt)
+  const nowMs = io.nowMs()
+  const tooLate = nowMs > Date.parse(run.deadline) || nowMs - Date.parse(at.record.time) > dispatchAgeMaxMs
+  if (tooLate) {
+    if ((await io.bus.last('WORK', subject)) === undefined) return { event: 'timed_out', limit: 'not-dispatched' }
+    return removeCopy(io, at.record, around)
+  }
+  const body = await jobBody(io, at.record, around)
+  if (body === undefined) {
+    if ((await io.bus.last('WORK', subject)) === undefined) return { event: 'failed', limit: 'payload-gone' }
+    return removeCopy(io, at.record, around)
+  }
+  if (body === 'altered') return { event: 'failed', limit: 'payload-altered' }
+  const appended = await io.bus.append(subject, body, {
+    expect: 0,
+    messageId: `${data.job_id}.${run.attempt}`,
+    headers: dispatchHeaders(io, at),
+  })
+  // A conflict means that this attempt is in WORK already: exactly what the record asks for.
+  if (appended.type === 'refused') throw new BusError(`WORK refused a dispatch: ${appended.detail}`)
+  io.metrics.dispatched(run.pool)
+  return removeCopy(io, at.record, around)
+}
+
+async function park(io: Io, at: Position, around: Around): Promise<JobEvent | undefined> {
+  const { data } = at.record
+  const subject = pendingSubject(data.job_id)
+  const headers = { ...jobHeaders(io, at), 'Sluice-Expires': data.approval?.expires_at ?? at.record.time }
+  return keep(io, at, around, 'APPROVALS', subject, headers)
+}
+
+async function hold(io: Io, at: Position, around: Around): Promise<JobEvent | undefined> {
+  const { data } = at.record
+  const headers = { ...jobHeaders(io, at), 'Sluice-Not-Before': data.throttle?.not_before ?? at.record.time }
+  return keep(io, at, around, 'THROTTLED', throttledSubject(data.job_id), headers)
+}
+
+/** Stores the waiting copy, replacing an older one of the same job; a full queue is a recorded denial. */
+async function keep(
+  io: Io,
+  at: Position,
+  around: Around,
+  stream: 'APPROVALS' | 'THROTTLED',
+  subject: string,
+  headers: Headers,
+): Promise<JobEvent | undefined> {
+  const { data } = at.record
+  const before = await io.bus.last(stream, subject)
+  // The copy that stands there was made for this very record: a redelivery has nothing left to do.
+  if (before?.header('Sluice-Decision') === headers['Sluice-Decision']) return removeCopy(io, at.record, around, stream)
+  const body = await jobBody(io, at.record, around)
+  if (body === undefined || body === 'altered')
+    return denied('sluice.error', `the job's bytes are ${body ?? 'gone'}`, data)
+  const appended = await io.bus.append(subject, body, { expect: before?.sequence ?? 0, headers })
+  if (appended.type === 'refused')
+    return denied('sluice.queue-full', `the ${stream} queue is full: try again later`, data)
+  if (appended.type === 'conflict') throw new BusError(`${stream} changed under job ${data.job_id}`)
+  return removeCopy(io, at.record, around, stream)
+}
+
+function denied(ruleId: 'sluice.queue-full' | 'sluice.error', reason: string, data: AuditRecord['data']): JobEvent {
+  const decision = builtinDecision('DENY', ruleId, reason, data.decision.policy_snapshot)
+  const { policy, evaluator } = data
+  if (policy === undefined || evaluator === undefined) throw new Error(`record of ${data.job_id} has no policy`)
+  return { event: 'denied', decision, evidence: { policy, evaluator } }
+}
+
+/** The job's bytes: brought by the cause, or the one copy that its state before this record kept. Never from AUDIT. */
+async function jobBody(io: Io, record: AuditRecord, around: Around): Promise<Uint8Array | 'altered' | undefined> {
+  if (around.body !== undefined) return around.body
+  const { data } = record
+  const stored = await copyOf(io, record)
+  if (stored === undefined) return undefined
+  return jobHash(saltOf(io.keys, data), data.topic, stored.body) === data.job_hash ? stored.body : 'altered'
+}
+
+function copyOf(io: Io, record: AuditRecord): Promise<{ body: Uint8Array; sequence: number } | undefined> {
+  const { data } = record
+  if (data.state.from === 'PARKED') return io.bus.last('APPROVALS', pendingSubject(data.job_id))
+  if (data.state.from === 'THROTTLED') return io.bus.last('THROTTLED', throttledSubject(data.job_id))
+  const run = data.dispatch
+  if (run === undefined || run.attempt < 2) return Promise.resolve(undefined)
+  return io.bus.last('WORK', dispatchSubject(run.pool, data.topic, data.job_id, run.attempt - 1))
+}
+
+/** Removes the waiting copy of the state this record left, after the next copy is acknowledged. */
+async function removeCopy(
+  io: Io,
+  record: AuditRecord,
+  around: Around,
+  keptIn?: 'APPROVALS' | 'THROTTLED',
+): Promise<undefined> {
+  const { from } = record.data.state
+  const stream = from === 'PARKED' ? 'APPROVALS' : from === 'THROTTLED' ? 'THROTTLED' : undefined
+  if (stream === undefined || stream === keptIn) return undefined
+  const subject = stream === 'APPROVALS' ? pendingSubject(record.data.job_id) : throttledSubject(record.data.job_id)
+  const sequence = around.copySequence ?? (await io.bus.last(stream, subject))?.sequence
+  if (sequence !== undefined) await io.bus.remove(stream, sequence)
+  return undefined
+}
+
+/** Workers that listen may stop early; the gateway stops the clock whether they do or not. */
+function tellPool(io: Io, record: AuditRecord): void {
+  const { dispatch: run, job_id, state } = record.data
+  if (state.from !== 'DISPATCHED' || run === undefined) return
+  io.bus.publish(`cancel.${run.pool}.all.${job_id}`, JSON.stringify({ job_id, attempt: run.attempt, state: state.to }))
+}
+
+/** Everybody who may know hears the new state; the key lets the gateway that holds the question answer it. */
+function notify(io: Io, record: AuditRecord, around: Around): void {
+  const { data } = record
+  if (data.event === 'succeeded') return // The released output says it.
+  const headers: Record<string, string> = { 'Sluice-Job': data.job_id, 'Sluice-State': data.state.to }
+  if (around.origin !== undefined) {
+    headers['Sluice-Answer-Key'] = around.origin.key
+    headers['Sluice-Stream'] = around.origin.stream
+    headers['Sluice-Sequence'] = String(around.origin.sequence)
+  }
+  io.bus.publish(decisionSubject(data.actor.id, data.job_id), JSON.stringify(answerFrom(record, io.nowMs())), headers)
+}

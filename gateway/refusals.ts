@@ -1,0 +1,72 @@
+import type { JobId } from '../policy/job-id.ts'
+import type { Io } from './io.ts'
+import { auditControlSubject, refusedSubject } from './subjects.ts'
+
+/** Something that was attempted and must not be: evidence beside the chain, never in it. */
+export type Refusal = {
+  readonly job: JobId | undefined
+  /** Who tried: an agent, worker or approver as the server authenticated it. */
+  readonly principal: string
+  /** Stable code, such as `late-result` or `stale_binding`. */
+  readonly refuse: string
+  readonly detail: string
+  readonly cause: string
+}
+
+/** Evidence of refused acts that a flood cannot turn into a full disk. */
+export type Refusals = {
+  /** True while this principal may still have single records; beyond, its acts are only counted. */
+  admit(principal: string): boolean
+  record(refusal: Refusal): Promise<void>
+  stop(): void
+}
+
+const perSecondMax = 10
+const summaryEveryMs = 60_000
+const principalsMax = 10_000
+
+type Count = { second: number; inSecond: number; beyond: number }
+
+/** At most `perSecondMax` single records a second for each principal; the rest is one summary record a minute. */
+export function createRefusals(io: Pick<Io, 'bus' | 'nowMs' | 'metrics' | 'log' | 'config'>): Refusals {
+  const counts = new Map<string, Count>()
+  const admit = (principal: string): boolean => {
+    const second = Math.floor(io.nowMs() / 1_000)
+    const count = counts.get(principal) ?? { second, inSecond: 0, beyond: 0 }
+    if (!counts.has(principal) && counts.size < principalsMax) counts.set(principal, count)
+    if (count.second !== second) Object.assign(count, { second, inSecond: 0 })
+    count.inSecond++
+    if (count.inSecond <= perSecondMax) return true
+    count.beyond++
+    return false
+  }
+  const event = (type: string, data: object): string =>
+    JSON.stringify({
+      specversion: '1.0',
+      type,
+      source: `urn:sluice:${io.config.gateway}`,
+      time: new Date(io.nowMs()).toISOString(),
+      data,
+    })
+  const summary = setInterval(() => {
+    for (const [principal, { beyond }] of counts) {
+      if (beyond === 0) continue
+      const body = event('sluice.refused.summary.v1', { principal, count: beyond, seconds: summaryEveryMs / 1_000 })
+      io.bus.append(auditControlSubject, body).catch((err: unknown) => io.log.error({ err }, 'summary not stored'))
+    }
+    counts.clear()
+  }, summaryEveryMs)
+  summary.unref()
+  return {
+    admit,
+    record: async ({ job, principal, refuse, detail, cause }) => {
+      io.metrics.refused(refuse)
+      if (!admit(principal)) return
+      const data = { job_id: job ?? null, principal, refuse, detail, cause }
+      const subject = job === undefined ? auditControlSubject : refusedSubject(job)
+      // The cause is the message id: a redelivery that is refused again is the same refusal.
+      await io.bus.append(subject, event('sluice.refused.v1', data), { messageId: `refused.${cause}` })
+    },
+    stop: () => clearInterval(summary),
+  }
+}

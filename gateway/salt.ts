@@ -1,0 +1,28 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { JobId } from '../policy/job-id.ts'
+import { jobSalt } from '../policy/digest.ts'
+import type { Keys } from './keys.ts'
+
+/** The job's salt, made again from the key that its records name; throws once that key is erased. */
+export function saltOf(keys: Keys, job: { readonly tenant: string; readonly job_id: JobId; readonly hash_key: string }): Buffer {
+  const key = keys.tenantKeys.get(job.tenant)?.find(({ id }) => id === job.hash_key)
+  if (key === undefined) throw new Error(`the hash key ${job.hash_key} of tenant ${job.tenant} is gone`)
+  return jobSalt(key.key, job.job_id)
+}
+
+/** Proves that a result comes from somebody who got this very dispatch. Derived, so that a redelivery makes the same one. */
+export function resultToken(keys: Keys, job: JobId, attempt: number, decisionSequence: number): string {
+  return createHmac('sha256', keys.resultKey).update(`${job}\0${attempt}\0${decisionSequence}`).digest('hex')
+}
+
+/** Compares in constant time. */
+export function sameToken(given: string, wanted: string): boolean {
+  const a = Buffer.from(given)
+  const b = Buffer.from(wanted)
+  return a.length === b.length && timingSafeEqual(a, b)
+}
+
+/** What the records say about an output without saying what it is. */
+export function outputHash(salt: Buffer, output: Uint8Array): string {
+  return createHmac('sha256', salt).update('output\0').update(output).digest('hex')
+}

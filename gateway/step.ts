@@ -1,0 +1,84 @@
+import { recordNext, type JobEvent, type Opened } from '../audit/record.ts'
+import type { JobId } from '../policy/job-id.ts'
+import type { Position } from './chain.ts'
+import type { Io } from './io.ts'
+import { perform, type Around } from './perform.ts'
+
+/** What somebody wants to happen to a job, or why not. */
+export type Proposal = JobEvent | { readonly refuse: string; readonly detail?: string }
+
+export type Step =
+  /** Our record was appended and what it says was done. */
+  | { readonly type: 'moved'; readonly at: Position }
+  /** The cause is on record already: done again if it was the newest, else left alone. */
+  | { readonly type: 'repeated'; readonly at: Position }
+  /** The move does not exist or must not be made; nothing was written to the chain. */
+  | { readonly type: 'refused'; readonly refuse: string; readonly detail: string; readonly at: Position | undefined }
+
+export type Cause = {
+  readonly job: JobId
+  /** Short hash of the stored message (or due time) that makes us act. */
+  readonly id: string
+  /** What a job is when there is no record yet; absent for causes that need an existing job. */
+  readonly opened?: Opened
+  /** What `perform` needs from around the cause: the job's bytes, whom to answer. */
+  readonly around: Around
+}
+
+const attemptsMax = 8
+/** Marks the second record of one cause, such as the denial that follows a full queue. */
+const followUp = '!'
+
+/**
+ * The one way a job changes: look, propose, write it down, and only then act on it. The caller acknowledges the
+ * cause after this returns, and leaves it alone if this throws.
+ */
+export async function step(
+  io: Io,
+  cause: Cause,
+  start: Position | undefined,
+  propose: (last: Position | undefined) => Proposal | Promise<Proposal>,
+): Promise<Step> {
+  let last = start
+  for (let attempt = 0; attempt < attemptsMax; attempt++) {
+    const repeated = last === undefined ? undefined : await repeat(io, cause, last)
+    if (repeated !== undefined) return repeated
+    const proposal = await propose(last)
+    if ('refuse' in proposal)
+      return { type: 'refused', refuse: proposal.refuse, detail: proposal.detail ?? '', at: last }
+    const before = last?.record ?? cause.opened
+    const record =
+      before === undefined
+        ? undefined
+        : recordNext({ gateway: io.config.gateway, last: before, event: proposal, cause: cause.id, nowMs: io.nowMs() })
+    if (record === undefined) return { type: 'refused', refuse: 'no-such-move', detail: proposal.event, at: last }
+    const appended = await io.chain.append(record, last?.sequence ?? 0)
+    if (appended !== 'conflict') {
+      io.metrics.moved(record.data.event, record.data.state.from)
+      return { type: 'moved', at: await act(io, cause, appended) }
+    }
+    last = await io.chain.last(cause.job)
+  }
+  throw new Error(`job ${cause.job}: still contended after ${attemptsMax} attempts`)
+}
+
+/** A known cause: we, or another gateway, wrote it down and may have died before acting on it. */
+async function repeat(io: Io, cause: Cause, last: Position): Promise<Step | undefined> {
+  const { causes } = last.record.data
+  const newest = causes.at(-1)
+  if (newest === cause.id || newest === cause.id + followUp)
+    return { type: 'repeated', at: await act(io, cause, last) }
+  return causes.includes(cause.id) ? { type: 'repeated', at: last } : undefined
+}
+
+/** Does what the record says; when the world has no room for it, the job takes the next move instead. */
+async function act(io: Io, cause: Cause, at: Position): Promise<Position> {
+  const instead = await perform(io, at, cause.around)
+  if (instead === undefined) return at
+  const id = cause.id + followUp
+  if (at.record.data.causes.at(-1) === id) throw new Error(`job ${cause.job}: a second record asks for a third`)
+  const next = await step(io, { ...cause, id }, at, (last) =>
+    last?.sequence === at.sequence ? instead : { refuse: 'moved-on' },
+  )
+  return next.at ?? at
+}

@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto'
+import { answerFrom, type Answer } from '../audit/answer.ts'
+import { jobIdFromMessageId, type JobId } from '../policy/job-id.ts'
+import { answerAgain } from './duplicate.ts'
+import type { Heard } from './bus.ts'
+import type { Io } from './io.ts'
+import { httpSubject } from './subjects.ts'
+
+/** What became of a submission over HTTP; `unavailable` means that it may or may not be stored: retry with the same key. */
+export type Submitted =
+  | { readonly type: 'answered'; readonly answer: Answer; readonly duplicate: boolean }
+  | { readonly type: 'unavailable'; readonly detail: string }
+
+type Listener = (message: Heard) => void
+const listeners = new WeakMap<Io, Map<JobId, Set<Listener>>>()
+
+/** Hears every decision once for all HTTP callers of this gateway. */
+function listenersOf(io: Io): Map<JobId, Set<Listener>> {
+  const known = listeners.get(io)
+  if (known !== undefined) return known
+  const fresh = new Map<JobId, Set<Listener>>()
+  listeners.set(io, fresh)
+  io.bus.subscribe('decision.>', undefined, (message) => {
+    const waiting = fresh.get(message.header('Sluice-Job') as JobId)
+    if (waiting !== undefined) for (const listener of waiting) listener(message)
+  })
+  return fresh
+}
+
+/**
+ * Stores the job as a cause like any other, acknowledged, and waits for whichever gateway decides it. Without a key of the
+ * caller's the gateway makes one, so that the job id is known before anything is sent.
+ */
+export async function submit(
+  io: Io,
+  caller: { readonly tenant: string; readonly agent: string },
+  topic: string,
+  body: Uint8Array,
+  messageId: string = randomUUID(),
+): Promise<Submitted> {
+  const job = jobIdFromMessageId(caller.tenant, caller.agent, messageId)
+  const decided = nextDecision(io, job)
+  try {
+    const appended = await io.bus.append(httpSubject(caller.tenant, caller.agent, topic), body, {
+      headers: { 'Sluice-Message-Id': messageId },
+    })
+    if (appended.type !== 'stored')
+      return { type: 'unavailable', detail: 'the intake is full: nothing was stored, try again later' }
+    const heard = await decided.message
+    if (heard !== undefined) {
+      const answer = JSON.parse(Buffer.from(heard.body).toString()) as Answer
+      return { type: 'answered', answer, duplicate: heard.header('Sluice-Duplicate') === 'true' }
+    }
+    const last = await io.chain.last(job)
+    if (last === undefined)
+      return { type: 'unavailable', detail: 'stored but not decided in time: retry with the same Idempotency-Key' }
+    return { type: 'answered', answer: answerAgain(io, last.record, topic, body), duplicate: false }
+  } catch (error) {
+    io.log.warn({ jobId: job, err: error }, 'a submission could not be stored')
+    return { type: 'unavailable', detail: 'the bus does not answer: retry with the same Idempotency-Key' }
+  } finally {
+    decided.cancel()
+  }
+}
+
+/** Resolves with the first decision heard on a job, or with nothing when the time for deciding is over. */
+function nextDecision(io: Io, job: JobId): { readonly message: Promise<Heard | undefined>; cancel(): void } {
+  const all = listenersOf(io)
+  const waiting = all.get(job) ?? new Set<Listener>()
+  all.set(job, waiting)
+  let stop: () => void = () => undefined
+  const message = new Promise<Heard | undefined>((resolve) => {
+    const timer = setTimeout(resolve, io.config.decisionTimeoutMs, undefined)
+    const listener: Listener = (heard) => heard.header('Sluice-Answer-Key') !== '' && resolve(heard)
+    waiting.add(listener)
+    stop = () => {
+      clearTimeout(timer)
+      waiting.delete(listener)
+      if (waiting.size === 0) all.delete(job)
+      resolve(undefined)
+    }
+  })
+  return { message, cancel: () => stop() }
+}
+
+/** The state of a job by its newest record, for callers that only have its id. */
+export async function currentAnswer(io: Io, job: JobId): Promise<Answer | undefined> {
+  const last = await io.chain.last(job)
+  return last === undefined ? undefined : answerFrom(last.record, io.nowMs())
+}

@@ -1,0 +1,198 @@
+import { parseJob } from '../policy/job.ts'
+import { shortHash } from '../policy/digest.ts'
+import type { JobId } from '../policy/job-id.ts'
+import { afterFailure } from './collect.ts'
+import type { Position } from './chain.ts'
+import { decide, deny } from './decide.ts'
+import { createHeap } from './heap.ts'
+import type { Io } from './io.ts'
+import { pull, type Delivery, type Pull } from './pull.ts'
+import { step, type Proposal } from './step.ts'
+import { trailingJob } from './subjects.ts'
+
+/**
+ * Time passes: a waiting message is its own timer. What is due soon is held here; the rest goes back to the server with a
+ * delay, in bursts: every single delayed nak puts off all the others of its consumer, so under a steady stream of
+ * them none would ever come back.
+ */
+export type Timers = { ended(job: string): void; held(): number; stop(): Promise<void> }
+
+type Waiting = {
+  readonly delivery: Delivery
+  readonly job: JobId
+  readonly dueMs: number
+  /** When this gateway looks at it next: when it is due, or when it must go back before `ack_wait` runs out. */
+  readonly atMs: number
+  done: boolean
+}
+
+/** Below the consumers' `ack_wait` of 30 s, with room for a slow server. */
+const holdMs = 20_000
+/** A message sent back returns this much before its time, so that it fires on time from here. */
+const earlyMs = 5_000
+const burstEveryMs = 250
+const lookEveryMs = 25
+const firingMax = 256
+const heldMax = 300_000
+const retryMs = 1_000
+
+type Kind = {
+  readonly stream: 'APPROVALS' | 'THROTTLED' | 'WORK'
+  readonly dueHeader: string
+  /** How many tokens stand behind the job in the subject. */
+  readonly skip: number
+  readonly propose: (io: Io, waiting: Waiting, last: Position) => Proposal | Promise<Proposal>
+}
+
+const kinds: readonly Kind[] = [
+  { stream: 'APPROVALS', dueHeader: 'Sluice-Expires', skip: 0, propose: approvalDue },
+  { stream: 'THROTTLED', dueHeader: 'Sluice-Not-Before', skip: 0, propose: throttleDue },
+  { stream: 'WORK', dueHeader: 'Sluice-Deadline', skip: 1, propose: attemptDue },
+]
+
+export function startTimers(io: Io): Timers {
+  const held = createHeap<Waiting>((waiting) => waiting.atMs)
+  const running = new Map<string, Waiting>()
+  const back: { delivery: Delivery; delayMs: number }[] = []
+  let firing = 0
+
+  const sendBack = (delivery: Delivery, delayMs: number): void => void back.push({ delivery, delayMs: Math.ceil(delayMs) })
+  const fire = async (kind: Kind, waiting: Waiting): Promise<void> => {
+    firing++
+    try {
+      await fireOne(io, kind, waiting, sendBack)
+    } catch (err) {
+      io.log.warn({ jobId: waiting.job, stream: kind.stream, err }, 'a due time could not be carried out, again soon')
+      sendBack(waiting.delivery, retryMs)
+    } finally {
+      firing--
+    }
+  }
+  const take = (kind: Kind, delivery: Delivery): void => {
+    const job = trailingJob(delivery.subject, kind.skip)
+    const dueMs = Date.parse(delivery.header(kind.dueHeader))
+    if (job === undefined || Number.isNaN(dueMs)) {
+      io.log.error({ stream: kind.stream, sequence: delivery.sequence }, 'a waiting message without job or due time')
+      return delivery.ack()
+    }
+    const nowMs = io.nowMs()
+    // Most dispatched jobs end within seconds: holding them first saves sending them back at all.
+    if (kind.stream !== 'WORK' && dueMs - nowMs > holdMs) return sendBack(delivery, dueMs - nowMs - earlyMs)
+    const waiting: Waiting = { delivery, job, dueMs, atMs: Math.min(dueMs, nowMs + holdMs), done: false }
+    held.push(waiting)
+    if (kind.stream === 'WORK') running.set(job, waiting)
+  }
+  const look = setInterval(() => {
+    const nowMs = io.nowMs()
+    while (firing < firingMax && (held.peek()?.atMs ?? Infinity) <= nowMs) {
+      const waiting = held.pop() as Waiting
+      if (waiting.done) continue
+      if (running.get(waiting.job) === waiting) running.delete(waiting.job)
+      const kind = kinds.find(({ stream }) => stream === waiting.delivery.stream) as Kind
+      void fire(kind, waiting) // Catches everything itself.
+    }
+  }, lookEveryMs)
+  const burst = setInterval(() => {
+    if (!io.bus.connected()) return
+    for (const { delivery, delayMs } of back.splice(0)) delivery.nak(delayMs)
+  }, burstEveryMs)
+  const pulls: Pull[] = kinds.map((kind) =>
+    pull(io.bus, {
+      stream: kind.stream,
+      consumer: 'gw',
+      inFlightMax: 1_024,
+      open: () => held.size() < heldMax,
+      onError: (err) => io.log.error({ stream: kind.stream, err }, 'a waiting message could not be taken'),
+      // Taken, not handled: it stays unacknowledged until its time has come or its job has moved on.
+      handle: (delivery) => Promise.resolve(take(kind, delivery)),
+    }),
+  )
+  return {
+    ended: (job) => {
+      const waiting = running.get(job)
+      if (waiting === undefined) return
+      running.delete(job)
+      waiting.done = true
+      waiting.delivery.ack()
+    },
+    held: () => held.size(),
+    stop: async () => {
+      clearInterval(look)
+      clearInterval(burst)
+      await Promise.all(pulls.map((one) => one.stop()))
+      // What is held goes back at once, so that another gateway need not wait for `ack_wait`.
+      for (let waiting = held.pop(); waiting !== undefined; waiting = held.pop())
+        if (!waiting.done) waiting.delivery.nak(0)
+    },
+  }
+}
+
+/** What has moved on is acknowledged without a record; what is not due goes back; the rest takes its step. */
+async function fireOne(
+  io: Io,
+  kind: Kind,
+  waiting: Waiting,
+  sendBack: (delivery: Delivery, delayMs: number) => void,
+): Promise<void> {
+  const { delivery, job, dueMs } = waiting
+  const nowMs = io.nowMs()
+  const last = io.chain.remembered(job) ?? (await io.chain.last(job))
+  if (last === undefined) return delivery.ack()
+  if (dueMs > nowMs) {
+    if (isOver(last)) return movedOn(io, kind, waiting, last, sendBack)
+    return sendBack(delivery, Math.max(1, dueMs - nowMs - earlyMs))
+  }
+  const cause = { job, id: shortHash(`${kind.stream}:${delivery.sequence}:${dueMs}`), around: { copySequence: delivery.sequence } }
+  const done = await step(io, cause, last, (at) => (at === undefined ? { refuse: 'gone' } : kind.propose(io, waiting, at)))
+  if (done.type !== 'refused') return delivery.ack()
+  if (done.refuse === 'not-yet') return sendBack(delivery, Number(done.detail))
+  return movedOn(io, kind, waiting, done.at ?? last, sendBack)
+}
+
+const isOver = (last: Position): boolean => last.record.data.terminal !== undefined
+
+/** A copy of a job that went on is somebody else's to remove, unless the job has ended: then nobody needs it any more. */
+async function movedOn(
+  io: Io,
+  kind: Kind,
+  waiting: Waiting,
+  last: Position,
+  sendBack: (delivery: Delivery, delayMs: number) => void,
+): Promise<void> {
+  if (kind.stream === 'WORK') return waiting.delivery.ack()
+  if (!isOver(last)) return sendBack(waiting.delivery, 60_000)
+  await io.bus.remove(kind.stream, waiting.delivery.sequence)
+  waiting.delivery.ack()
+}
+
+const notYet = (untilMs: number, nowMs: number): Proposal => ({
+  refuse: 'not-yet',
+  detail: String(Math.max(1, Math.ceil(untilMs - nowMs))),
+})
+
+function approvalDue(io: Io, _waiting: Waiting, { record: { data } }: Position): Proposal {
+  if (data.state.to !== 'PARKED' || data.approval === undefined) return { refuse: 'moved-on' }
+  const expiresMs = Date.parse(data.approval.expires_at)
+  if (expiresMs > io.nowMs()) return notYet(expiresMs, io.nowMs())
+  return { event: 'expired', limit: 'approval' }
+}
+
+/** The wait is over: the job runs in the slot that was kept for it, or ends because there was none within `max_wait`. */
+function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Position): Proposal | Promise<Proposal> {
+  if (data.state.to !== 'THROTTLED' || data.throttle === undefined) return { refuse: 'moved-on' }
+  const notBeforeMs = Date.parse(data.throttle.not_before)
+  if (notBeforeMs > io.nowMs()) return notYet(notBeforeMs, io.nowMs())
+  if (!data.throttle.reserved) return { event: 'expired', limit: 'max_wait' }
+  if (data.job_deadline !== undefined && Date.parse(data.job_deadline) <= io.nowMs())
+    return { event: 'expired', limit: 'deadline' }
+  const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, waiting.delivery.body)
+  if (!parsed.ok) return deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
+  return decide(io, data, parsed.job, data)
+}
+
+function attemptDue(io: Io, waiting: Waiting, { record: { data } }: Position): Proposal {
+  const attempt = Number(waiting.delivery.subject.split('.').at(-1))
+  if (data.state.to !== 'DISPATCHED' || data.dispatch?.attempt !== attempt) return { refuse: 'moved-on' }
+  if (Date.parse(data.dispatch.deadline) > io.nowMs()) return notYet(Date.parse(data.dispatch.deadline), io.nowMs())
+  return afterFailure(io, data, 'deadline')
+}
