@@ -1,5 +1,5 @@
 import { createPrivateKey, generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rename, writeFile } from 'node:fs/promises'
 
 import { z } from 'zod'
 
@@ -27,26 +27,28 @@ export type Keys = {
 
 export type TenantKey = { id: string; key: Buffer }
 
-/** Writes a new key file for these tenants, readable by its owner only. An existing file is never overwritten. */
+/**
+ * Creates what is missing: the key file, readable by its owner only, and in it a key for each tenant that has none.
+ * What stands in it stays: a key that is lost makes every hash made with it uncheckable.
+ */
 export async function createKeys(file: string, tenants: readonly string[]): Promise<void> {
-  const content: z.infer<typeof KeyFile> = {
-    result_key: secret(),
-    tenant_keys: Object.fromEntries(tenants.map((tenant) => [tenant, [{ id: '1', key: secret() }]])),
-    ticket_key: generateKeyPairSync('ed25519')
-      .privateKey.export({ format: 'der', type: 'pkcs8' })
-      .toString('base64'),
-  }
-  await writeFile(file, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600, flag: 'wx' })
+  const present = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  const content = present === undefined ? newKeyFile() : checkedKeyFile(file, present)
+  const missing = tenants.filter((tenant) => !Object.hasOwn(content.tenant_keys, tenant))
+  if (present !== undefined && missing.length === 0) return
+  for (const tenant of missing) content.tenant_keys[tenant] = [{ id: '1', key: secret() }]
+  // Renamed into place: gateways that read it meanwhile find the old file or the new one, never half of one.
+  const draft = `${file}.${process.pid}`
+  await writeFile(draft, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 })
+  await rename(draft, file)
 }
 
 /** Reads the key file; what is wrong with it is thrown by name, never with a key in the message. */
 export async function readKeys(file: string): Promise<Keys> {
-  const parsed = KeyFile.safeParse(parseJson(file, await readFile(file, 'utf8')))
-  if (!parsed.success) {
-    const first = parsed.error.issues[0]
-    throw new Error(`${file}: ${first?.path.join('.') ?? ''} ${first?.message ?? 'not a key file'}`)
-  }
-  const { result_key, tenant_keys, ticket_key } = parsed.data
+  const { result_key, tenant_keys, ticket_key } = checkedKeyFile(file, await readFile(file, 'utf8'))
   return {
     resultKey: Buffer.from(result_key, 'base64'),
     tenantKeys: new Map(
@@ -70,11 +72,27 @@ function secret(): string {
   return randomBytes(secretBytes).toString('base64')
 }
 
-/** JSON.parse quotes its input in the error, and here the input is keys. */
-function parseJson(file: string, text: string): unknown {
+type KeyFile = z.infer<typeof KeyFile>
+
+function newKeyFile(): KeyFile {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  return {
+    result_key: secret(),
+    tenant_keys: {},
+    ticket_key: privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64'),
+  }
+}
+
+/** What is wrong is said by name; JSON.parse would quote its input, and here the input is keys. */
+function checkedKeyFile(file: string, text: string): KeyFile {
+  let value: unknown
   try {
-    return JSON.parse(text)
+    value = JSON.parse(text)
   } catch {
     throw new Error(`${file} is not JSON`)
   }
+  const parsed = KeyFile.safeParse(value)
+  if (parsed.success) return parsed.data
+  const first = parsed.error.issues[0]
+  throw new Error(`${file}: ${first?.path.join('.') ?? ''} ${first?.message ?? 'not a key file'}`)
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 import { patternProblem, subjectMatches } from '../policy/topic.ts'
-import { readYaml, type FileResult } from './yaml-file.ts'
+import { checkYaml, type FileResult } from './yaml-file.ts'
 
 const Name = z
   .string()
@@ -51,7 +51,7 @@ export type PlacedAgent = z.infer<typeof Agent> & { tenant: string; alone: boole
 
 /** Checks the text of a topology file; the problems carry line and column. */
 export function parseTopology(file: string, text: string): FileResult<Topology> {
-  return readYaml(file, text, Topology)
+  return checkYaml(file, text, Topology)
 }
 
 /**
