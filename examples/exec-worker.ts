@@ -1,0 +1,94 @@
+import { execFile } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import type { Msg } from '@nats-io/transport-node'
+
+import { answer, connectWorker, header, payloadOf, setting, type Outcome } from './worker-connection.ts'
+
+/**
+ * A worker of a pull pool: it asks WORK for the next job when it has a hand free, and runs one command of a fixed list.
+ * No shell, no argument that an agent could make up, and nothing runs beyond the job's deadline.
+ */
+const commands: Readonly<Record<string, (payload: Record<string, unknown>) => readonly string[]>> = {
+  date: () => ['date', '-u', '+%Y-%m-%dT%H:%M:%SZ'],
+  fail: () => ['false'],
+  sleep: ({ seconds }) => ['sleep', String(Number.isInteger(seconds) ? seconds : 1)],
+  uname: () => ['uname', '-a'],
+}
+
+const handsMax = 4
+const askForMs = 1_000
+const outputBytesMax = 64 * 1024
+/** A moment after the deadline: the gateway's clock decides, and ours should not be the first to strike. */
+const graceMs = 50
+const retryMs = 500
+
+const connection = await connectWorker()
+const next = `${setting('API_PREFIX')}.CONSUMER.MSG.NEXT.${setting('STREAM')}.${setting('CONSUMER')}`
+const stopping = new AbortController()
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort())
+console.log(`exec worker ${setting('NAME')}: asking ${next}`)
+
+await Promise.all(Array.from({ length: handsMax }, hand))
+await connection.drain()
+
+/** One hand: ask, acknowledge, work, answer. What was asked for is waited for, so that stopping loses no job. */
+async function hand(): Promise<void> {
+  while (!stopping.signal.aborted) {
+    const job = await ask()
+    if (job === undefined) continue
+    // "I have it": only the gateway retries, so there is nothing that the stream should deliver again.
+    job.respond('+ACK')
+    answer(connection, job, await work(job))
+  }
+}
+
+async function ask(): Promise<Msg | undefined> {
+  const body = JSON.stringify({ batch: 1, expires: askForMs * 1_000_000 })
+  try {
+    const message = await connection.request(next, body, { timeout: 2 * askForMs })
+    // A status instead of a job: nothing to do within the time we asked for.
+    return header(message, 'Sluice-Job') === '' ? undefined : message
+  } catch {
+    await sleep(retryMs, undefined, { signal: stopping.signal }).catch(() => undefined)
+    return undefined
+  }
+}
+
+async function work(job: Msg): Promise<Outcome> {
+  const topic = header(job, 'Sluice-Topic')
+  const name = topic.split('.').at(-1) ?? ''
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command === undefined)
+    return {
+      status: 'error',
+      output: { problem: 'not one of the commands', commands: Object.keys(commands) },
+    }
+  const argv = command(payloadOf(job))
+  const done = await execute(argv, Date.parse(header(job, 'Sluice-Deadline')) + graceMs - Date.now())
+  const limits: unknown = JSON.parse(header(job, 'Sluice-Constraints'))
+  return {
+    status: done.exit_code === 0 ? 'ok' : 'error',
+    output: { command: argv.join(' '), ...done, limits },
+  }
+}
+
+type Executed = { exit_code: number | null; stdout: string; stderr: string; cut: boolean }
+
+/** Runs a program until it ends, its time is over, or this worker stops. `cut`: it did not end by itself. */
+function execute(argv: readonly string[], withinMs: number): Promise<Executed> {
+  const [program = '', ...args] = argv
+  const options = {
+    cwd: '/',
+    env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C' },
+    timeout: Math.max(1, Math.ceil(withinMs)),
+    killSignal: 'SIGKILL',
+    maxBuffer: outputBytesMax,
+    signal: stopping.signal,
+  } as const
+  return new Promise((resolve) => {
+    const child = execFile(program, args, options, (_error, stdout, stderr) =>
+      resolve({ exit_code: child.exitCode, stdout, stderr, cut: child.exitCode === null }),
+    )
+  })
+}
