@@ -70,6 +70,8 @@ export async function startGateway(config: Config, replace: Partial<Pick<Io, 'ev
   const queries = openQueries(io)
   let draining = false
   const http = await openHttp(io, { queries, refusals, ready: () => checks(io, policyFile, watch, draining) })
+  // Ready means that the server knows all subscriptions: a request before that would have no ear.
+  await bus.flush()
   log.info({ http: http.url, policy: policyFile.current().snapshot, failMode: config.failMode }, 'gateway is up')
   return {
     httpUrl: http.url,

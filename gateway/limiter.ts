@@ -16,6 +16,8 @@ type Asking = { readonly throttle: Throttle; readonly nowMs: number; resolve(slo
 type Queue = { readonly asking: Asking[]; running: boolean }
 
 const conflictsMax = 20
+/** A job starts a little after its slot began, never before: the window is longer by this, so that starts keep their distance too. */
+const startsLateMs = 50
 
 /**
  * Everybody who asks while a write is under way is answered by the next one, so a busy limit costs one write per round
@@ -54,7 +56,10 @@ async function grant(bus: Bus, key: string, batch: readonly Asking[]): Promise<S
     const stored = await bus.last('KV_gov_budget', subject)
     let grants = stored === undefined ? [] : readGrants(stored.body)
     const slots = batch.map(({ throttle, nowMs }): Slot => {
-      const reserved = reserve(grants, throttle.rate, throttle.perMs, nowMs, throttle.maxWaitMs)
+      const { rate, perMs, maxWaitMs } = throttle
+      // What the longer windows add up to is ours and must not cost a job its place.
+      const waitMs = maxWaitMs + startsLateMs * (1 + Math.ceil(maxWaitMs / perMs))
+      const reserved = reserve(grants, rate, perMs + startsLateMs, nowMs, waitMs)
       if (!('grants' in reserved)) return { type: 'full', untilMs: reserved.fullUntilMs }
       grants = reserved.grants
       return { type: 'granted', notBeforeMs: reserved.grantedAtMs }

@@ -128,7 +128,7 @@ async function keep(
 ): Promise<JobEvent | undefined> {
   const { data } = at.record
   const before = await io.bus.last(stream, subject)
-  // The copy that stands there was made for this very record: a redelivery has nothing left to do.
+  // The copy that stands there was made for this very record, by a redelivery or by another gateway at the same time.
   if (before?.header('Sluice-Decision') === headers['Sluice-Decision']) return removeCopy(io, at.record, around, stream)
   const body = await jobBody(io, at.record, around)
   if (body === undefined || body === 'altered')
@@ -136,7 +136,11 @@ async function keep(
   const appended = await io.bus.append(subject, body, { expect: before?.sequence ?? 0, headers })
   if (appended.type === 'refused')
     return denied('sluice.queue-full', `the ${stream} queue is full: try again later`, data)
-  if (appended.type === 'conflict') throw new BusError(`${stream} changed under job ${data.job_id}`)
+  if (appended.type === 'conflict') {
+    const now = await io.bus.last(stream, subject)
+    if (now?.header('Sluice-Decision') !== headers['Sluice-Decision'])
+      throw new BusError(`${stream} changed under job ${data.job_id}`)
+  }
   return removeCopy(io, at.record, around, stream)
 }
 

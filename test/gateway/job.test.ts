@@ -22,7 +22,7 @@ afterAll(async () => {
 test('a read job is allowed, runs once on a worker, and its output reaches the agent', async () => {
   const worker = await coreWorker(nats, 'helpdesk-1', () => ({ body: '{"ticket":"T-1"}' }))
   const outputs: string[] = []
-  agent.subscribe('output.>', { callback: (_e, m) => outputs.push(m.string()) })
+  agent.subscribe('output.>', { callback: (_e, m) => void outputs.push(m.string()) })
   await agent.flush()
   const answer = await ask(agent, 'job.mcp-bridge.read.get_ticket', { payload: { id: 'T-1' } })
   expect(answer).toMatchObject({

@@ -1,3 +1,4 @@
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +7,6 @@ import type { Answer } from '../../audit/answer.ts'
 import { decodeRecord, type AuditRecord } from '../../audit/record.ts'
 import type { Config } from '../../gateway/config.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
-import { createKeys } from '../../gateway/keys.ts'
 import { defaultLimits } from '../../gateway/streams.ts'
 import type { TestNats } from './nats-server.ts'
 
@@ -16,7 +16,7 @@ export async function testConfig(nats: TestNats, policy: string, more: Partial<C
   const policyFile = join(dir, 'policy.yaml')
   const keysFile = join(dir, 'keys.json')
   await writeFile(policyFile, policy)
-  await createKeys(keysFile, nats.topology.tenants.map(({ name }) => name))
+  await writeFile(keysFile, JSON.stringify(newKeys(nats.topology.tenants.map(({ name }) => name))), { mode: 0o600 })
   return {
     profile: 'dev',
     gateway: 'test-1',
@@ -32,6 +32,15 @@ export async function testConfig(nats: TestNats, policy: string, more: Partial<C
     limits: defaultLimits,
     logLevel: (process.env['SLUICE_TEST_LOG'] as Config['logLevel'] | undefined) ?? 'silent',
     ...more,
+  }
+}
+
+function newKeys(tenants: readonly string[]): object {
+  const secret = (): string => randomBytes(32).toString('base64')
+  return {
+    result_key: secret(),
+    tenant_keys: Object.fromEntries(tenants.map((tenant) => [tenant, [{ id: '1', key: secret() }]])),
+    ticket_key: generateKeyPairSync('ed25519').privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64'),
   }
 }
 

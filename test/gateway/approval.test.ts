@@ -1,0 +1,177 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { readFile, writeFile } from 'node:fs/promises'
+import type { NatsConnection } from '@nats-io/transport-node'
+import type { Config } from '../../gateway/config.ts'
+import { startGateway, type Gateway } from '../../gateway/gateway.ts'
+import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
+import { ask, coreWorker, readAudit, readJob, testConfig, until } from '../helpers/gateway.ts'
+
+const write = 'job.mcp-bridge.write.update_ticket'
+const prod = { risk_tags: ['prod'], payload: { id: 'T-1' } }
+
+let nats: TestNats
+let config: Config
+let gateway: Gateway
+let agent: NatsConnection
+let approver: NatsConnection
+let policy: string
+
+beforeAll(async () => {
+  nats = await startTestNats()
+  policy = await readFile('deploy/policy.yaml', 'utf8')
+  config = await testConfig(nats, policy)
+  gateway = await startGateway(config)
+  agent = await nats.connect('demo')
+  approver = await nats.connect('demo-approver')
+})
+afterAll(async () => {
+  await gateway.stop()
+  await nats.stop()
+})
+
+type Answered = {
+  status?: number
+  code?: string
+  state?: string
+  detail?: string
+  resolution?: { decision: string; by: string; note: string }
+}
+
+async function resolve(job: string, wish: object, by = approver, name = 'demo-approver'): Promise<Answered> {
+  return (await by.request(`approvals.resolve.${name}.${job}`, JSON.stringify(wish), { timeout: 5_000 })).json()
+}
+
+test('an approver pulls exactly what would run, approves it, and it runs once', async () => {
+  const worker = await coreWorker(nats, 'helpdesk-1', () => ({ body: '{}' }))
+  const parked = await ask(agent, write, prod)
+  expect(parked).toMatchObject({ state: 'PARKED', next: 'wait', decision: { type: 'REQUIRE_APPROVAL' } })
+  expect(parked.approval?.expires_at).toBeDefined()
+
+  const inbox = `_INBOX_demo-approver.pulled`
+  const card = new Promise<{ body: unknown; hash: string; policy: string; expires: string }>((done) =>
+    approver.subscribe(inbox, {
+      callback: (_e, m) =>
+        done({
+          body: m.json(),
+          hash: m.headers?.get('Sluice-Job-Hash') ?? '',
+          policy: m.headers?.get('Sluice-Policy') ?? '',
+          expires: m.headers?.get('Sluice-Expires') ?? '',
+        }),
+    }),
+  )
+  approver.publish('gov.API.CONSUMER.MSG.NEXT.APPROVALS.approvers', JSON.stringify({ batch: 1, expires: 5e9 }), {
+    reply: inbox,
+  })
+  const seen = await card
+  expect(seen.body).toEqual(prod)
+  expect(seen.hash).toBe(parked.job_hash)
+  expect(seen.expires).toBe(parked.approval?.expires_at)
+
+  const answer = await resolve(parked.job_id, {
+    decision: 'approve',
+    note: 'looks right',
+    job_hash: seen.hash,
+    policy_snapshot: seen.policy,
+  })
+  expect(answer).toMatchObject({ state: 'DISPATCHED', resolution: { by: 'demo-approver', note: 'looks right' } })
+  const records = await until(async () => {
+    const found = await readJob(nats, parked.job_id)
+    return found.at(-1)?.data.terminal !== undefined && found
+  })
+  expect(records.map(({ data }) => data.event)).toEqual(['parked', 'approved', 'succeeded'])
+  expect(records[1]?.data.resolution).toMatchObject({ binding: 'client', via: 'nats' })
+  expect(worker.seen.filter((m) => m.headers?.get('Sluice-Job') === parked.job_id)).toHaveLength(1)
+
+  const second = await resolve(parked.job_id, { decision: 'reject', note: 'too late' })
+  expect(second).toMatchObject({ status: 409, code: 'already_resolved' })
+  expect(second.detail).toContain('demo-approver')
+})
+
+test.each([
+  ['job_hash', 'a'.repeat(64)],
+  ['policy_snapshot', 'b'.repeat(64)],
+])('a resolution bound to another %s is refused and the job stays parked', async (key, value) => {
+  const parked = await ask(agent, write, prod)
+  const answer = await resolve(parked.job_id, { decision: 'approve', note: '', [key]: value })
+  expect(answer).toMatchObject({ status: 409, code: 'stale_binding', state: 'PARKED' })
+  expect((await readJob(nats, parked.job_id)).map(({ data }) => data.event)).toEqual(['parked'])
+  const beside = (await readAudit(nats)).filter(({ subject }) => subject === `audit._refused.${parked.job_id}`)
+  expect(beside).toHaveLength(1)
+})
+
+test('a rejection ends the job and says who and why', async () => {
+  const parked = await ask(agent, write, prod)
+  const answer = await resolve(parked.job_id, { decision: 'reject', note: 'not today' })
+  expect(answer).toMatchObject({ state: 'REJECTED', resolution: { decision: 'reject', note: 'not today' } })
+  const records = await readJob(nats, parked.job_id)
+  expect(records.at(-1)?.data.terminal?.status).toBe('REJECTED')
+})
+
+test('of fifty resolutions at once exactly one wins, and everybody else is told who', async () => {
+  const second = await nats.connect('second-approver')
+  const parked = await ask(agent, write, prod)
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, (_, i) =>
+      resolve(
+        parked.job_id,
+        { decision: i % 3 === 0 ? 'reject' : 'approve', note: String(i) },
+        i % 2 === 0 ? approver : second,
+        i % 2 === 0 ? 'demo-approver' : 'second-approver',
+      ),
+    ),
+  )
+  const won = answers.filter((answer) => answer.status === undefined)
+  expect(won).toHaveLength(1)
+  expect(answers.filter(({ status }) => status === 409)).toHaveLength(49)
+  const records = await readJob(nats, parked.job_id)
+  expect(records.filter(({ data }) => data.event === 'approved' || data.event === 'rejected')).toHaveLength(1)
+  expect(records[1]?.data.resolution).toMatchObject(won[0]?.resolution ?? {})
+})
+
+test('an unknown job and an unreadable resolution are answered with a problem, and nothing is lost', async () => {
+  expect(await resolve(`default.s${'0'.repeat(26)}`, { decision: 'approve', note: '' })).toMatchObject({ status: 404 })
+  const parked = await ask(agent, write, prod)
+  const garbage = await approver.request(`approvals.resolve.demo-approver.${parked.job_id}`, '{"decision":"yes"}')
+  expect(garbage.json()).toMatchObject({ status: 400, code: 'invalid' })
+  expect(await resolve(parked.job_id, { decision: 'reject', note: '' })).toMatchObject({ state: 'REJECTED' })
+})
+
+test('an approval that nobody gives in time expires and the job never runs', async () => {
+  const short = await startOther(policy.replace('decision: require_approval', 'decision: require_approval\n    approval: { expires_in: 1s }'))
+  const parked = await ask(agent, write, prod)
+  const records = await until(async () => {
+    const found = await readJob(nats, parked.job_id)
+    return found.length === 2 && found
+  })
+  expect(records[1]?.data).toMatchObject({ event: 'expired', limit: 'approval', terminal: { status: 'EXPIRED' } })
+  expect(await resolve(parked.job_id, { decision: 'approve', note: '' })).toMatchObject({ status: 410, code: 'expired' })
+  await short()
+})
+
+test('a policy that denies the job by now denies it at approval; another requirement asks again', async () => {
+  const parked = await ask(agent, write, prod)
+  const rebound = await ask(agent, write, prod)
+  const denying = await startOther(policy.replace('decision: require_approval', 'decision: deny'))
+  expect(await resolve(parked.job_id, { decision: 'approve', note: '' })).toMatchObject({ status: 409, code: 'denied_now' })
+  await denying()
+  const other = await startOther(
+    policy.replace('id: require-approval-prod-write', 'id: other-approval').replace('human review', 'two reviews'),
+  )
+  expect(await resolve(rebound.job_id, { decision: 'approve', note: '' })).toMatchObject({ status: 409, code: 'rebound' })
+  const answer = await resolve(rebound.job_id, { decision: 'approve', note: 'again' })
+  expect(answer).toMatchObject({ state: 'DISPATCHED' })
+  expect((await readJob(nats, rebound.job_id)).map(({ data }) => data.event).slice(0, 3)).toEqual(['parked', 'parked', 'approved'])
+  await other()
+})
+
+/** Replaces the gateway by one with another policy; the returned function puts the first one back. */
+async function startOther(text: string): Promise<() => Promise<void>> {
+  await gateway.stop()
+  await writeFile(config.policyFile, text)
+  gateway = await startGateway(config)
+  return async () => {
+    await gateway.stop()
+    await writeFile(config.policyFile, policy)
+    gateway = await startGateway(config)
+  }
+}
