@@ -1,5 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -34,9 +33,9 @@ const pollEveryMs = 5
 /** Starts a server and waits until it listens; says its last words if it does not. */
 export async function startNatsProcess(options: NatsProcessOptions): Promise<NatsProcess> {
   await mkdir(options.storeDir, { recursive: true })
-  const scratch = await mkdtemp(join(tmpdir(), 'sluice-nats-'))
-  const confFile = join(scratch, 'nats.conf')
+  const confFile = join(options.storeDir, 'nats.conf')
   await writeFile(confFile, options.conf, { mode: 0o600 })
+  await forgetOldPorts(options.storeDir)
   const lines: string[] = []
   const child = await spawnLeashed({
     command: options.binary,
@@ -50,7 +49,7 @@ export async function startNatsProcess(options: NatsProcessOptions): Promise<Nat
       '-sd',
       options.storeDir,
       '--ports_file_dir',
-      scratch,
+      options.storeDir,
     ],
     env: { ...process.env, ...passwordEnvironment(options.passwords) },
     onLine: (line) => {
@@ -59,30 +58,33 @@ export async function startNatsProcess(options: NatsProcessOptions): Promise<Nat
       options.onLine?.(line)
     },
   })
-  try {
-    const ended = child.exited.then(() => 'ended' as const)
-    const url = await Promise.race([listening(join(scratch, `nats-server_${child.pid}.ports`)), ended])
-    if (url === 'ended' || url === undefined) {
-      await child.stop(0)
-      throw new Error(`nats-server did not start:\n${lines.join('\n')}`)
-    }
-    return {
-      pid: child.pid,
-      port: Number(new URL(url).port),
-      url,
-      exited: child.exited,
-      stop: () => child.stop(),
-      kill9: async () => {
-        child.signal('SIGKILL')
-        await child.exited
-      },
-    }
-  } finally {
-    await rm(scratch, { recursive: true, force: true })
+  const portsFile = join(options.storeDir, `nats-server_${child.pid}.ports`)
+  const ended = child.exited.then(() => undefined)
+  const url = await Promise.race([listening(portsFile), ended])
+  if (url === undefined) {
+    await child.stop(0)
+    throw new Error(`nats-server did not start:\n${lines.join('\n')}`)
+  }
+  return {
+    pid: child.pid,
+    port: Number(new URL(url).port),
+    url,
+    exited: child.exited,
+    stop: () => child.stop(),
+    kill9: async () => {
+      child.signal('SIGKILL')
+      await child.exited
+    },
   }
 }
 
 const lastWordsMax = 20
+
+/** A killed server leaves its file behind, and process ids are given out again. */
+async function forgetOldPorts(folder: string): Promise<void> {
+  const old = (await readdir(folder)).filter((name) => name.endsWith('.ports'))
+  await Promise.all(old.map((name) => rm(join(folder, name), { force: true })))
+}
 
 /** The server writes this file when all its listeners are open. */
 async function listening(portsFile: string): Promise<string | undefined> {

@@ -1,0 +1,47 @@
+import { nearest } from '../policy/suggest.ts'
+import { exitCodes } from './exit-codes.ts'
+
+/** A command takes what follows its name and returns the exit code. */
+type Command = { run(args: string[]): Promise<number> }
+
+/** Loaded only when called: a quick question must not pay for the whole gateway. */
+const commands: Readonly<Record<string, { about: string; load: () => Promise<Command> }>> = {
+  dev: {
+    about: 'everything on loopback: nats-server, gateways, demo workers',
+    load: () => import('./dev.ts'),
+  },
+  serve: { about: 'one gateway, as sluice.yaml says', load: () => import('./serve.ts') },
+  provision: { about: 'make the streams, as their owner', load: () => import('./provision.ts') },
+  config: { about: 'show every setting and where it comes from', load: () => import('./config.ts') },
+}
+
+process.exit(await main(process.argv.slice(2)))
+
+async function main([name, ...args]: string[]): Promise<number> {
+  if (name === undefined || name === '--help' || name === 'help') {
+    console.log(usage())
+    return name === undefined ? exitCodes.usage : exitCodes.ok
+  }
+  // Own keys only: `sluice constructor` is no command.
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command === undefined) {
+    const meant = nearest(name, Object.keys(commands))
+    console.error(
+      `sluice: unknown command ${name}${meant === undefined ? '' : `; did you mean ${meant}?`}\n\n${usage()}`,
+    )
+    return exitCodes.usage
+  }
+  try {
+    return await (await command.load()).run(args)
+  } catch (error) {
+    console.error(`sluice ${name}: ${error instanceof Error ? error.message : String(error)}`)
+    return exitCodes.failed
+  }
+}
+
+function usage(): string {
+  const lines = Object.entries(commands).map(([name, { about }]) => `  ${name.padEnd(12)}${about}`)
+  return ['usage: sluice <command> [options]', '', ...lines, '', 'sluice <command> --help says more.'].join(
+    '\n',
+  )
+}

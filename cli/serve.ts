@@ -1,0 +1,74 @@
+import { readFile } from 'node:fs/promises'
+
+import { loadConfig, type Config } from '../gateway/config.ts'
+import { startGateway, type Gateway } from '../gateway/gateway.ts'
+import { readKeys } from '../gateway/keys.ts'
+import { PolicyError } from '../gateway/policy-file.ts'
+import { parseTopology } from '../gateway/topology.ts'
+import { problemText } from '../gateway/yaml-file.ts'
+import { configSources } from './config-arguments.ts'
+import { connectFailureCode } from './connect-failure.ts'
+import { exitCodes } from './exit-codes.ts'
+
+const help = `usage: sluice serve [--config FILE] [--SETTING VALUE ...]
+
+Runs one gateway until SIGTERM or SIGINT; then it finishes what it has in hand and ends. A second signal ends it at
+once, which loses nothing either: what was not acknowledged comes again. sluice config show lists the settings.
+
+Exit codes: 69 NATS is not there (start again later), 77 NATS does not let us in, 78 the configuration, topology,
+keys or policy are wrong.`
+
+/** `sluice serve`. */
+export async function run(args: string[]): Promise<number> {
+  const read = configSources(args)
+  if (!read.ok) {
+    console.error(`${read.problem}\n\n${help}`)
+    return exitCodes.usage
+  }
+  if (read.given.flags.has('help')) {
+    console.log(help)
+    return exitCodes.ok
+  }
+  const loaded = await loadConfig(read.sources)
+  const problems = loaded.ok ? await inputProblems(loaded.config) : loaded.problems
+  if (!loaded.ok || problems.length > 0) {
+    for (const problem of problems) console.error(problem)
+    return exitCodes.badConfiguration
+  }
+  const asked = stopAsked()
+  let gateway: Gateway
+  try {
+    gateway = await startGateway(loaded.config)
+  } catch (error) {
+    console.error(`sluice serve: ${error instanceof Error ? error.message : String(error)}`)
+    return error instanceof PolicyError ? exitCodes.badConfiguration : connectFailureCode(error)
+  }
+  await asked
+  await gateway.stop()
+  return exitCodes.ok
+}
+
+/** What is wrong with the files that the configuration names, apart from the policy, which the gateway itself loads. */
+async function inputProblems({ topologyFile, keysFile }: Config): Promise<string[]> {
+  const problems: string[] = []
+  const text = await readFile(topologyFile, 'utf8').catch(() => undefined)
+  if (text === undefined) problems.push(`${topologyFile} cannot be read; setting topology says where it is`)
+  else {
+    const topology = parseTopology(topologyFile, text)
+    if (!topology.ok) problems.push(...topology.problems.map(problemText))
+  }
+  await readKeys(keysFile).catch((error: Error) => problems.push(`setting keys: ${error.message}`))
+  return problems
+}
+
+/** Resolves at the first signal; the second one ends the process. */
+function stopAsked(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => {
+        resolve()
+        process.once(signal, () => process.exit(exitCodes.failed))
+      })
+    }
+  })
+}
