@@ -1,3 +1,6 @@
+/** All attempts of a job together may take an hour at most, because its payload is kept no longer than that can need. */
+export const attemptsTotalSecMax = 3_600
+
 /** What an allowed job must keep to. A limit that is absent is not set by policy; lists hold absolute paths and host names. */
 export type Constraints = {
   readonly max_runtime_sec?: number

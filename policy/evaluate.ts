@@ -1,10 +1,10 @@
-import { meetConstraints, type Constraints } from './constraints.ts'
-import { canonicalJson, shortHash } from './digest.ts'
+import type { Constraints } from './constraints.ts'
 import type { Job } from './job.ts'
-import { ruleMatches } from './match.ts'
-import type { Policy, Rule, Throttle } from './rule.ts'
+import type { ApprovalRequirement, Merged } from './merge.ts'
+import type { OutputTerms, Policy, Rule, ThrottleTerms } from './rule.ts'
+import type { Truths } from './rule-index.ts'
 
-export type { Throttle } from './rule.ts'
+export type { ApprovalRequirement } from './merge.ts'
 
 /** The five outcomes; there is no sixth, and nothing stands for "unknown". */
 export type DecisionType = 'ALLOW' | 'DENY' | 'REQUIRE_APPROVAL' | 'THROTTLE' | 'ALLOW_WITH_CONSTRAINTS'
@@ -20,22 +20,28 @@ export type Decision = {
   readonly risk_tier?: string
 }
 
-/** Everything impure that a decision depends on. `granted` are throttle rules whose limit has given this job a slot. */
-export type Facts = { readonly nowMs: number; readonly granted: readonly string[] }
+/**
+ * Everything impure that a decision depends on. `granted` are throttle rules whose limit has given this job a slot. `truths`,
+ * when given, are a record's answers to payload and time conditions: neither payload nor clock is looked at then.
+ */
+export type Facts = { readonly nowMs: number; readonly granted: readonly string[]; readonly truths?: Truths }
 
-/** What a person must agree to. `id` is a hash of the rules and their terms: the same requirement has the same id. */
-export type ApprovalRequirement = {
-  readonly id: string
-  readonly rules: readonly string[]
-  readonly expiresInMs: number
-}
+/** A limit that this job must pass; `key` names the counter that it shares with other jobs. */
+export type Throttle = ThrottleTerms & { readonly key: string }
 
 /** A decision with the obligations behind it. `throttles` is non-empty exactly when the type is THROTTLE. */
 export type Evaluation = {
   readonly decision: Decision
   readonly throttles: readonly Throttle[]
+  /** Set whenever a rule asks for approval and none denies, also while the job is throttled. */
   readonly approval: ApprovalRequirement | null
+  /** How the output of the job must be treated beyond what the detectors do anyway. */
+  readonly output: OutputTerms | null
   readonly tags: { readonly declared: readonly string[]; readonly derived: readonly string[] }
+  /** The answers of the payload and time conditions that were asked: with them the decision can be replayed. */
+  readonly truths: Truths
+  /** Conditions that `facts.truths` did not answer. Not empty means: this is not a replay, the record knows too little. */
+  readonly unanswered: readonly string[]
 }
 
 /** Rule ids of our own, for decisions that no rule of the policy made. Policies may not use the prefix. */
@@ -50,17 +56,27 @@ export type BuiltinRuleId =
   | 'sluice.no-pool'
   | 'sluice.expired'
 
-const noMatchReason = 'No rule matches this job, and what no rule allows is denied.'
+const noMatchReason = 'No rule allows this job, and what no rule allows is denied.'
+const noThrottles: readonly Throttle[] = []
 
 /**
  * Decides one job: all matching rules count, the most restrictive wins, and no obligation is lost. Pure: the same policy,
  * job and facts give the same evaluation, byte for byte, on any machine.
  */
 export function evaluate(policy: Policy, job: Job, facts: Facts): Evaluation {
-  const tags = new Set(job.riskTags)
-  const matching = policy.rules.filter((rule) => ruleMatches(rule, job, tags))
-  const declared = job.riskTags
-  return { ...merge(policy, matching, facts, tierOf(policy, tags)), tags: { declared, derived: [] } }
+  const { rules, derived, truths, unanswered } = policy.index.covering(job, facts.nowMs, facts.truths)
+  const merged = policy.merges.merged(rules)
+  const throttles = merged.throttling.length === 0 ? noThrottles : throttlesOf(merged, job, facts)
+  const denied = merged.denying !== null || !merged.granted
+  return {
+    decision: decide(policy, merged, throttles, tierOf(policy, job.riskTags, derived)),
+    throttles: denied ? noThrottles : throttles,
+    approval: denied ? null : merged.approval,
+    output: denied ? null : merged.output,
+    tags: { declared: job.riskTags, derived },
+    truths,
+    unanswered,
+  }
 }
 
 /** A decision that no rule of the policy made. */
@@ -73,78 +89,76 @@ export function builtinDecision(
   return { type, rule_id: ruleId, reason, policy_snapshot: snapshot, constraints: null, matched: [] }
 }
 
-function tierOf(policy: Policy, tags: ReadonlySet<string>): { risk_tier?: string } {
-  for (const { tier, tags: ofTier } of policy.riskTiers) {
-    for (const tag of tags) if (ofTier.has(tag)) return { risk_tier: tier }
+/** The gates in their order: deny, throttle, approval, constraints. */
+function decide(
+  policy: Policy,
+  merged: Merged,
+  throttles: readonly Throttle[],
+  tier: string | undefined,
+): Decision {
+  const { denying, granted, throttling, approving, constraining, first } = merged
+  if (denying !== null) return decision('DENY', denying, policy, merged, tier)
+  if (!granted || first === null) {
+    const denial = builtinDecision('DENY', 'sluice.no-match', noMatchReason, policy.snapshot)
+    const { matched } = merged
+    return tier === undefined ? { ...denial, matched } : { ...denial, matched, risk_tier: tier }
   }
-  return {}
+  const waiting = throttles[0]
+  if (waiting !== undefined) {
+    const rule = throttling.find((candidate) => candidate.id === waiting.ruleId) ?? first
+    return decision('THROTTLE', rule, policy, merged, tier)
+  }
+  if (approving !== null) return decision('REQUIRE_APPROVAL', approving, policy, merged, tier)
+  if (constraining !== null) return decision('ALLOW_WITH_CONSTRAINTS', constraining, policy, merged, tier)
+  return decision('ALLOW', first, policy, merged, tier)
 }
 
-/** `matching` is in byte order of the ids, so the first rule of an outcome is the one to name. */
-function merge(
+function decision(
+  type: DecisionType,
+  rule: Rule,
   policy: Policy,
-  matching: readonly Rule[],
-  facts: Facts,
-  tier: { risk_tier?: string },
-): Omit<Evaluation, 'tags'> {
-  const matched = matching.map((rule) => rule.id)
-  const decide = (type: DecisionType, rule: Rule, constraints: Constraints | null): Decision => ({
+  merged: Merged,
+  tier: string | undefined,
+): Decision {
+  const made = {
     type,
     rule_id: rule.id,
     reason: rule.reason,
     policy_snapshot: policy.snapshot,
-    constraints,
-    matched,
-    ...tier,
+    constraints: type === 'DENY' ? null : merged.constraints,
+    matched: merged.matched,
+  }
+  return tier === undefined ? made : { ...made, risk_tier: tier }
+}
+
+/** The matching limits that have not yet given this job a slot, each with the counter that the job falls under. */
+function throttlesOf(merged: Merged, job: Job, facts: Facts): readonly Throttle[] {
+  return merged.throttles
+    .filter((terms) => !facts.granted.includes(terms.ruleId))
+    .map((terms) => ({ ...terms, key: throttleKey(terms, job) }))
+}
+
+function throttleKey(terms: ThrottleTerms, job: Job): string {
+  if (terms.keyedBy.length === 0) return terms.ruleId
+  const values = terms.keyedBy.map((part) => {
+    switch (part) {
+      case 'tenant':
+        return job.tenant
+      case 'actor':
+        return `${job.tenant}.${job.agent}`
+      case 'topic':
+        return job.topic
+      default:
+        return job.labels.get(part.slice('label:'.length)) ?? null
+    }
   })
-
-  const denying = matching.find((rule) => rule.decision === 'deny')
-  if (denying !== undefined) return { decision: decide('DENY', denying, null), throttles: [], approval: null }
-
-  const first = matching[0]
-  if (first === undefined) {
-    const decision = builtinDecision('DENY', 'sluice.no-match', noMatchReason, policy.snapshot)
-    return { decision: { ...decision, ...tier }, throttles: [], approval: null }
-  }
-
-  const constraints = meetAll(matching)
-  const approving = matching.filter((rule) => rule.decision === 'require_approval')
-  const approval = approving.length > 0 ? requirement(approving) : null
-  const waiting = matching.filter((rule) => rule.throttle !== null && !facts.granted.includes(rule.id))
-  if (waiting[0] !== undefined) {
-    const throttles = waiting.flatMap((rule) => rule.throttle ?? [])
-    return { decision: decide('THROTTLE', waiting[0], constraints), throttles, approval }
-  }
-  if (approving[0] !== undefined) {
-    return { decision: decide('REQUIRE_APPROVAL', approving[0], constraints), throttles: [], approval }
-  }
-  const constraining = matching.find((rule) => rule.constraints !== null)
-  if (constraining !== undefined) {
-    return { decision: decide('ALLOW_WITH_CONSTRAINTS', constraining, constraints), throttles: [], approval }
-  }
-  return { decision: decide('ALLOW', first, null), throttles: [], approval }
+  return JSON.stringify([terms.ruleId, ...values])
 }
 
-function meetAll(matching: readonly Rule[]): Constraints | null {
-  const met = matching.reduce<Constraints | null>((so, rule) => meetConstraints(so, rule.constraints), null)
-  return met === null ? null : withBoundedRetries(met)
+function tierOf(policy: Policy, declared: readonly string[], derived: readonly string[]): string | undefined {
+  for (const { tier, tags } of policy.riskTiers) {
+    for (const tag of declared) if (tags.has(tag)) return tier
+    for (const tag of derived) if (tags.has(tag)) return tier
+  }
+  return undefined
 }
-
-/** All attempts of a job together may take an hour at most, because its payload is kept no longer than that can need. */
-export const attemptsTotalSecMax = 3_600
-
-/** Two rules may each be within the hour and exceed it together; the retries give way, since the runtime is one attempt's need. */
-function withBoundedRetries(constraints: Constraints): Constraints {
-  const { max_runtime_sec: runtimeSec, max_retries: retries } = constraints
-  if (runtimeSec === undefined || retries === undefined) return constraints
-  const retriesMax = Math.floor(attemptsTotalSecMax / runtimeSec) - 1
-  return retries > retriesMax ? { ...constraints, max_retries: retriesMax } : constraints
-}
-
-function requirement(rules: readonly Rule[]): ApprovalRequirement {
-  const terms = rules.map((rule) => ({ rule: rule.id, approval: rule.approval }))
-  const expiresInMs = Math.min(...rules.map((rule) => rule.approval?.expiresInMs ?? approvalExpiresInMs))
-  return { id: shortHash(canonicalJson(terms)), rules: rules.map((rule) => rule.id), expiresInMs }
-}
-
-const approvalExpiresInMs = 3_600_000

@@ -1,17 +1,25 @@
 import { parseDeadlineMs } from './deadline.ts'
 import { parseJson } from './json.ts'
 import { quoted } from './problem.ts'
+import type { ActorType } from './rule.ts'
 import { nearest } from './suggest.ts'
 import { topicProblem } from './topic.ts'
 
 /** Who published: tenant and agent as the server authenticated them, never as the body claims. */
-export type Identity = { readonly tenant: string; readonly agent: string }
+export type Identity = {
+  readonly tenant: string
+  readonly agent: string
+  /** An agent unless the server knows better. */
+  readonly actorType?: ActorType
+}
 
 /** A valid job. Whoever holds one need not check it again. */
 export type Job = {
   readonly topic: string
   readonly tenant: string
   readonly agent: string
+  /** Absent means agent. */
+  readonly actorType?: ActorType
   readonly riskTags: readonly string[]
   readonly labels: ReadonlyMap<string, string>
   readonly capability?: string
@@ -120,6 +128,7 @@ function readJob(identity: Identity, topic: string, fields: Record<string, unkno
     topic,
     tenant: identity.tenant,
     agent: identity.agent,
+    ...(identity.actorType === undefined ? {} : { actorType: identity.actorType }),
     riskTags,
     labels,
     ...(capability === undefined ? {} : { capability: capability as string }),

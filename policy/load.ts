@@ -1,7 +1,8 @@
 import { compilePolicy } from './compile.ts'
+import { canonicalJson, sha256Hex } from './digest.ts'
 import type { Problem } from './problem.ts'
 import type { Policy } from './rule.ts'
-import { ruleProblems } from './rule-problems.ts'
+import { fileProblems, type CheckedFile } from './rule-problems.ts'
 import { knownKeys } from './schema-keys.ts'
 import { problemsOfIssue } from './schema-problem.ts'
 import { policyFile } from './schema.ts'
@@ -14,46 +15,76 @@ export type LoadedPolicy =
   | { readonly ok: true; readonly policy: Policy }
   | { readonly ok: false; readonly problems: readonly Problem[] }
 
+/** One file of a policy. `name` is only for messages. */
+export type PolicySource = { readonly name?: string; readonly text: string }
+
 /**
  * A policy from the text of one YAML file. Strict: whatever is unknown, doubled or contradictory is a problem, never skipped
- * or guessed. `fileName` is put in front of the messages. Never throws for what the text says.
+ * or guessed. Never throws for what the text says.
  */
 export function loadPolicy(text: string, fileName?: string): LoadedPolicy {
-  const loaded = load(text)
-  if (loaded.ok || fileName === undefined) return loaded
+  return loadPolicyFiles([fileName === undefined ? { text } : { name: fileName, text }])
+}
+
+/**
+ * A policy from several files: base files, whose rules stand beside each other, and overlays, which name their tenants and may
+ * only tighten what the base allows them. The order of the files does not matter.
+ */
+export function loadPolicyFiles(sources: readonly PolicySource[]): LoadedPolicy {
+  const problems: Problem[] = []
+  const files: CheckedFile[] = []
+  for (const source of sources) {
+    const shaped = shape(source)
+    if (shaped.ok) files.push(shaped.checked)
+    else problems.push(...shaped.problems)
+  }
+  if (problems.length === 0) problems.push(...fileProblems(files))
+  if (problems.length > 0) return { ok: false, problems }
   return {
-    ok: false,
-    problems: loaded.problems.map((problem) => ({ ...problem, message: `${fileName}: ${problem.message}` })),
+    ok: true,
+    policy: compilePolicy(
+      files.map((checked) => checked.file),
+      sourceHashOf(sources),
+    ),
   }
 }
 
-function load(text: string): LoadedPolicy {
+/** One file's hash is that of its text; several files' that of the sorted list of theirs. */
+function sourceHashOf(sources: readonly PolicySource[]): string {
+  const hashes = sources.map((source) => sha256Hex(source.text))
+  return hashes.length === 1 && hashes[0] !== undefined
+    ? hashes[0]
+    : sha256Hex(canonicalJson(hashes.toSorted()))
+}
+
+type Shaped =
+  | { readonly ok: true; readonly checked: CheckedFile }
+  | { readonly ok: false; readonly problems: readonly Problem[] }
+
+function shape({ name, text }: PolicySource): Shaped {
+  const named = (problems: readonly Problem[]): Shaped => ({ ok: false, problems: inOrder(problems, name) })
   const read = readYaml(text)
-  if (!read.ok) return read
+  if (!read.ok) return named(read.problems)
   const { value, locate } = read.source
   if (value === null || value === undefined) {
-    return {
-      ok: false,
-      problems: [
-        {
-          code: 'policy-empty',
-          message: 'the file is empty; a policy needs version and rules',
-          line: 1,
-          column: 1,
-        },
-      ],
-    }
+    return named([
+      {
+        code: 'policy-empty',
+        message: 'the file is empty; a policy needs version and rules',
+        line: 1,
+        column: 1,
+      },
+    ])
   }
-  const shaped = policyFile.safeParse(value)
-  if (!shaped.success) {
-    const problems = shaped.error.issues.flatMap((issue) => problemsOfIssue(issue, knownKeys, locate, value))
-    return { ok: false, problems: inOrder(problems) }
-  }
-  const problems = ruleProblems(shaped.data, locate)
-  if (problems.length > 0) return { ok: false, problems: inOrder(problems) }
-  return { ok: true, policy: compilePolicy(shaped.data, text) }
+  const parsed = policyFile.safeParse(value)
+  if (parsed.success)
+    return { ok: true, checked: { file: parsed.data, locate, ...(name === undefined ? {} : { name }) } }
+  return named(parsed.error.issues.flatMap((issue) => problemsOfIssue(issue, knownKeys, locate, value)))
 }
 
-function inOrder(problems: readonly Problem[]): readonly Problem[] {
-  return problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0))
+function inOrder(problems: readonly Problem[], name: string | undefined): readonly Problem[] {
+  const sorted = problems.toSorted(
+    (a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
+  )
+  return name === undefined ? sorted : sorted.map((problem) => ({ ...problem, file: name }))
 }

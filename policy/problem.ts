@@ -28,14 +28,19 @@ export type ProblemCode =
   | 'policy-constraints'
   | 'policy-throttle'
   | 'policy-approval'
+  | 'policy-overlay'
 
-/** One thing that is wrong. `line` and `column` count from 1; `path` is the place in the document (`rules[2].decision`). */
+/**
+ * One thing that is wrong. `line` and `column` count from 1; `path` is the place in the document (`rules[2].decision`); `file`
+ * is the name of the file, when one was given.
+ */
 export type Problem = {
   readonly code: ProblemCode
   readonly message: string
   readonly line?: number
   readonly column?: number
   readonly path?: string
+  readonly file?: string
   readonly suggestion?: string
 }
 

@@ -1,58 +1,78 @@
-import { attemptsTotalSecMax } from './evaluate.ts'
+import { attemptsTotalSecMax } from './constraints.ts'
 import { quoted, type Problem, type ProblemCode } from './problem.ts'
 import type { PolicyFile, RuleFile } from './schema.ts'
 import type { Locate } from './yaml-source.ts'
 
+/** A file of the right shape, with the way back to its lines. */
+export type CheckedFile = { readonly file: PolicyFile; readonly locate: Locate; readonly name?: string }
+
+/** What an attempt may take when no constraint says so; the gateway's own default. */
 const dispatchTimeoutSec = 300
 
-/** What a shape cannot say: ids that stand twice or are ours, and blocks that do not fit the decision. */
-export function ruleProblems(file: PolicyFile, locate: Locate): Problem[] {
+/** What a shape cannot say: ids that stand twice or are ours, blocks that do not fit the decision, overlays that would loosen. */
+export function fileProblems(files: readonly CheckedFile[]): Problem[] {
   const problems: Problem[] = []
-  const seen = new Map<string, number>()
-  for (const [index, rule] of file.rules.entries()) {
-    const say = (code: ProblemCode, keys: readonly string[], at: 'key' | 'value', message: string) => {
-      const place = locate(['rules', index, ...keys], at)
-      problems.push({ code, message, path: ['rules[' + index + ']', ...keys].join('.'), ...place })
+  const seen = new Map<string, string>()
+  for (const checked of files) {
+    const { file, locate, name } = checked
+    for (const [index, rule] of file.rules.entries()) {
+      const say: Say = (code, keys, at, message) => {
+        const path = [`rules[${index}]`, ...keys].join('.')
+        const place = locate(['rules', index, ...keys], at)
+        problems.push({ code, message, path, ...place, ...(name === undefined ? {} : { file: name }) })
+      }
+      idProblems(rule, say, seen.get(rule.id))
+      if (!seen.has(rule.id)) {
+        const { line } = locate(['rules', index, 'id'], 'value')
+        seen.set(rule.id, name === undefined ? `line ${line}` : `line ${line} of ${name}`)
+      }
+      blockProblems(rule, say)
+      if (file.overlay !== undefined) overlayRuleProblems(rule, file.overlay.tenants, say)
     }
-    if (rule.id.startsWith('sluice.')) {
-      say(
-        'policy-reserved-rule',
-        ['id'],
-        'value',
-        `the rule id ${quoted(rule.id)} is reserved: "sluice." is for built-in rules`,
-      )
-    }
-    const earlier = seen.get(rule.id)
-    if (earlier !== undefined) {
-      const { line } = locate(['rules', earlier, 'id'], 'value')
-      say(
-        'policy-duplicate-rule',
-        ['id'],
-        'value',
-        `the rule id ${quoted(rule.id)} is already used on line ${line}`,
-      )
-    }
-    seen.set(rule.id, index)
-    blockProblems(rule, say)
-    if (rule.unless !== undefined && Object.keys(rule.unless).length === 0) {
-      say(
-        'policy-wrong-value',
-        ['unless'],
-        'key',
-        '"unless: {}" covers everything, so the rule could never apply',
-      )
-    }
+    problems.push(...overlayProblems(checked))
+  }
+  if (files.length > 0 && files.every(({ file }) => file.overlay !== undefined)) {
+    problems.push({
+      code: 'policy-overlay',
+      message: 'there are only overlays; without a base policy nothing is allowed',
+    })
   }
   return problems
 }
 
 type Say = (code: ProblemCode, keys: readonly string[], at: 'key' | 'value', message: string) => void
 
+function idProblems(rule: RuleFile, say: Say, earlier: string | undefined): void {
+  if (rule.id.startsWith('sluice.')) {
+    say(
+      'policy-reserved-rule',
+      ['id'],
+      'value',
+      `the rule id ${quoted(rule.id)} is reserved: "sluice." is for built-in rules`,
+    )
+  }
+  if (earlier !== undefined) {
+    say(
+      'policy-duplicate-rule',
+      ['id'],
+      'value',
+      `the rule id ${quoted(rule.id)} is already used on ${earlier}`,
+    )
+  }
+  if (rule.unless !== undefined && Object.keys(rule.unless).length === 0) {
+    say(
+      'policy-wrong-value',
+      ['unless'],
+      'key',
+      '"unless: {}" covers everything, so the rule could never apply',
+    )
+  }
+}
+
 /** Each block belongs to one decision; on another it would be read by a person and by nobody else. */
 function blockProblems(rule: RuleFile, say: Say): void {
-  const { decision, constraints, throttle, approval } = rule
-  const limits = Object.values(constraints ?? {}).filter((limit) => limit !== undefined).length
-  if (decision === 'allow_with_constraints' && limits === 0) {
+  const { decision, constraints, throttle, approval, output } = rule
+  if (decision === 'allow_with_constraints' && Object.keys(constraints ?? {}).length === 0) {
     say(
       'policy-constraints',
       ['decision'],
@@ -82,14 +102,54 @@ function blockProblems(rule: RuleFile, say: Say): void {
       `an "approval" block belongs to require_approval, not to ${decision}`,
     )
   }
+  if (decision === 'deny' && output !== undefined) {
+    say('policy-wrong-value', ['output'], 'key', 'an "output" block has no meaning on deny: nothing runs')
+  }
   const runtimeSec = constraints?.max_runtime_sec ?? dispatchTimeoutSec
-  const totalSec = runtimeSec * (1 + (constraints?.max_retries ?? 0))
+  const retries = constraints?.max_retries ?? 0
+  const totalSec = runtimeSec * (1 + retries)
   if (totalSec > attemptsTotalSecMax) {
+    const sum = `1 attempt and ${retries} retries of ${runtimeSec} s make ${totalSec} s`
     say(
       'policy-constraints',
       ['constraints'],
       'key',
-      `all attempts together may take ${attemptsTotalSecMax} s; ${runtimeSec} s and ${constraints?.max_retries ?? 0} retries make ${totalSec} s`,
+      `all attempts together may take ${attemptsTotalSecMax} s; ${sum}`,
     )
   }
+}
+
+/** An overlay may only tighten: it grants nothing, and only speaks about its own tenants. */
+function overlayRuleProblems(rule: RuleFile, tenants: readonly string[], say: Say): void {
+  if (rule.decision === 'allow') {
+    say(
+      'policy-overlay',
+      ['decision'],
+      'value',
+      'an overlay may only tighten; "allow" grants and belongs into a base file',
+    )
+  }
+  const stranger = rule.match.tenants?.find((tenant) => !tenants.includes(tenant))
+  if (stranger !== undefined) {
+    say(
+      'policy-overlay',
+      ['match', 'tenants'],
+      'value',
+      `${quoted(stranger)} is not one of the overlay's tenants`,
+    )
+  }
+}
+
+/** Tags and tiers of an overlay could reach a base rule that allows, which would loosen. */
+function overlayProblems({ file, locate, name }: CheckedFile): Problem[] {
+  if (file.overlay === undefined) return []
+  return (['tags', 'risk_tiers'] as const)
+    .filter((key) => file[key] !== undefined)
+    .map((key) => ({
+      code: 'policy-overlay',
+      message: `"${key}" cannot stand in an overlay: rules that allow could match by them; put it into a base file`,
+      path: key,
+      ...locate([key], 'key'),
+      ...(name === undefined ? {} : { file: name }),
+    }))
 }

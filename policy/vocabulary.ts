@@ -1,0 +1,132 @@
+import type { Job } from './job.ts'
+import { absent } from './pair-table.ts'
+import { TopicTrie } from './topic-trie.ts'
+
+/**
+ * What a tree of rules can branch on: topic patterns, tenant, actor, capability, tags, and from `firstLabel` on one dimension
+ * per label key that the policy compares with whole values.
+ */
+export const dimension = { topic: 0, tenant: 1, actor: 2, capability: 3, tag: 4, firstLabel: 5 } as const
+
+/** Stands for "no tags at all" among the tag numbers, so that `risk_tags: []` is something a tree can branch on. */
+export const noTags = 0
+
+/**
+ * The words of a policy as numbers, and one job at a time in those numbers. Filled while a policy is compiled, then only read:
+ * a word of a job that the policy does not know is `absent`. What was computed for a job is marked with the job's turn, so
+ * nothing has to be cleared between jobs.
+ */
+export class Vocabulary {
+  private readonly trie = new TopicTrie()
+  private readonly words: Map<string, number>[] = Array.from(
+    { length: dimension.firstLabel },
+    () => new Map(),
+  )
+  private readonly labelKeys: string[] = []
+  private readonly labelDimensions = new Map<string, number>()
+
+  private job: Job | undefined
+  private turn = 0
+  private readonly values: number[] = []
+  private readonly valueTurn: number[] = []
+  private readonly tagTurn: number[] = []
+  private readonly topicTurn: number[] = []
+  private topicsAtTurn = -1
+  private readonly topicIds: number[] = []
+  private readonly tagIds: number[] = []
+  private tagCount = 0
+
+  constructor() {
+    this.wordNumber(dimension.tag, '')
+  }
+
+  /** The number of a word in a dimension, which is added if it is new. Only while compiling. */
+  wordNumber(of: number, word: string): number {
+    if (of === dimension.topic) return this.trie.add(word)
+    const words = this.words[of]
+    if (words === undefined) throw new RangeError(`no dimension ${of}`)
+    const known = words.get(word)
+    if (known !== undefined) return known
+    words.set(word, words.size)
+    return words.size - 1
+  }
+
+  /** The dimension of a label key, which is added if it is new. Only while compiling. */
+  labelDimension(key: string): number {
+    const known = this.labelDimensions.get(key)
+    if (known !== undefined) return known
+    const made = this.words.push(new Map()) - 1
+    this.labelKeys.push(key)
+    this.labelDimensions.set(key, made)
+    return made
+  }
+
+  /** Makes this the job that the questions below are about. It has no tags until `addTag`. */
+  begin(job: Job): void {
+    this.job = job
+    this.turn++
+    this.tagCount = 0
+    this.tagIds.length = 0
+  }
+
+  addTag(tag: string): void {
+    this.tagCount++
+    const known = this.words[dimension.tag]?.get(tag)
+    // The empty word is the place of `noTags`; no tag may stand there.
+    if (known === undefined || known === noTags || this.tagTurn[known] === this.turn) return
+    this.tagTurn[known] = this.turn
+    this.tagIds.push(known)
+  }
+
+  /** The job's value in a dimension other than topic and tag, or `absent`. */
+  value(of: number): number {
+    if (this.valueTurn[of] === this.turn) return this.values[of] ?? absent
+    const word = this.wordOf(of)
+    const number = word === undefined ? absent : (this.words[of]?.get(word) ?? absent)
+    this.valueTurn[of] = this.turn
+    this.values[of] = number
+    return number
+  }
+
+  /** Numbers of the patterns that cover the job's topic. */
+  topics(): readonly number[] {
+    if (this.topicsAtTurn === this.turn) return this.topicIds
+    this.trie.walk(this.job?.topic ?? '', this.topicIds)
+    for (const id of this.topicIds) this.topicTurn[id] = this.turn
+    this.topicsAtTurn = this.turn
+    return this.topicIds
+  }
+
+  /** Numbers of the job's tags that the policy knows; `noTags` alone if it has none at all. */
+  tags(): readonly number[] {
+    return this.tagCount === 0 ? onlyNoTags : this.tagIds
+  }
+
+  hasTopic(id: number): boolean {
+    this.topics()
+    return this.topicTurn[id] === this.turn
+  }
+
+  hasTag(id: number): boolean {
+    return this.tagTurn[id] === this.turn
+  }
+
+  isUntagged(): boolean {
+    return this.tagCount === 0
+  }
+
+  private wordOf(of: number): string | undefined {
+    switch (of) {
+      case dimension.tenant:
+        return this.job?.tenant
+      case dimension.actor:
+        return this.job?.agent
+      case dimension.capability:
+        return this.job?.capability
+      default:
+        return this.job?.labels.get(this.labelKeys[of - dimension.firstLabel] ?? '')
+    }
+  }
+}
+
+const onlyNoTags: readonly number[] = [noTags]
