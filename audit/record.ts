@@ -48,7 +48,11 @@ export type Evidence = {
     readonly capability?: string
     readonly requires?: readonly string[]
   }
-  readonly facts?: { readonly now_ms: number; readonly granted: readonly string[]; readonly fail_mode: 'closed' | 'open' }
+  readonly facts?: {
+    readonly now_ms: number
+    readonly granted: readonly string[]
+    readonly fail_mode: 'closed' | 'open'
+  }
 }
 
 export type Dispatch = {
@@ -83,7 +87,12 @@ export type Result = {
   readonly attempt: number
   readonly status: 'ok' | 'error'
   readonly action: 'pass' | 'redact' | 'quarantine'
-  readonly findings: readonly { readonly detector: string; readonly class: string; readonly count: number; readonly action: string }[]
+  readonly findings: readonly {
+    readonly detector: string
+    readonly class: string
+    readonly count: number
+    readonly action: string
+  }[]
   readonly detectors: string
   /** HMAC over the released (or withheld) output under the job's salt. */
   readonly output_hash: string
@@ -101,7 +110,12 @@ export type JobEvent =
   | ({ readonly event: 'approved'; readonly resolution: Resolution; readonly dispatch: Dispatch } & Decided)
   | { readonly event: 'rejected'; readonly resolution: Resolution }
   | { readonly event: 'expired'; readonly limit: string }
-  | { readonly event: 'retried'; readonly limit: string; readonly dispatch: Dispatch; readonly result?: Result }
+  | {
+      readonly event: 'retried'
+      readonly limit: string
+      readonly dispatch: Dispatch
+      readonly result?: Result
+    }
   | { readonly event: 'succeeded' | 'quarantined'; readonly result: Result }
   | { readonly event: 'failed'; readonly limit: string; readonly result?: Result }
   | { readonly event: 'timed_out'; readonly limit: string }
@@ -136,7 +150,16 @@ export type NextRecord = {
   readonly nowMs: number
 }
 
-const atRest: readonly State[] = ['SUCCEEDED', 'DENIED', 'REJECTED', 'EXPIRED', 'DROPPED', 'FAILED', 'TIMED_OUT', 'CANCELLED']
+const atRest: readonly State[] = [
+  'SUCCEEDED',
+  'DENIED',
+  'REJECTED',
+  'EXPIRED',
+  'DROPPED',
+  'FAILED',
+  'TIMED_OUT',
+  'CANCELLED',
+]
 
 /** The record that the event makes of the one before; undefined where the life cycle has no such move. */
 export function recordNext(next: NextRecord): AuditRecord | undefined {

@@ -15,7 +15,13 @@ type Asker = { readonly reply: string }
 
 /** Recomputed from the stored copy, which has no reply subject; headers are left out because the import may add one. */
 export function answerKey(subject: string, messageId: string, body: Uint8Array): string {
-  return createHash('sha256').update(subject).update('\0').update(messageId).update('\0').update(body).digest('base64url')
+  return createHash('sha256')
+    .update(subject)
+    .update('\0')
+    .update(messageId)
+    .update('\0')
+    .update(body)
+    .digest('base64url')
 }
 
 /** Replies leave only for the server's own routed reply subjects: anything else could be aimed at somebody. */
@@ -48,7 +54,12 @@ export function openAnswers(io: Io): Answers {
     if (taken !== undefined) waiting--
     return taken
   }
-  const look = async (key: string, asker: Asker, message: Heard, answer: object | undefined): Promise<void> => {
+  const look = async (
+    key: string,
+    asker: Asker,
+    message: Heard,
+    answer: object | undefined,
+  ): Promise<void> => {
     const found = (await recorded(io, message).catch(() => undefined)) ?? answer
     if (found !== undefined && take(key, asker) !== undefined) bus.publish(asker.reply, JSON.stringify(found))
   }
@@ -76,7 +87,10 @@ export function openAnswers(io: Io): Answers {
       seq: Number(message.header('Sluice-Sequence')),
       duplicate: message.header('Sluice-Duplicate') === 'true',
     }
-    bus.publish(asker.reply, JSON.stringify({ ...place, ...JSON.parse(Buffer.from(message.body).toString()) }))
+    bus.publish(
+      asker.reply,
+      JSON.stringify({ ...place, ...JSON.parse(Buffer.from(message.body).toString()) }),
+    )
   })
   return {
     get waiting() {

@@ -23,7 +23,8 @@ export function openApprovers(io: Io, refusals: Refusals): void {
 
 async function decideOn(io: Io, refusals: Refusals, message: Heard): Promise<object> {
   const subject = parseResolve(message.subject)
-  if (subject === undefined) return resolveProblem('not_found', 'the subject ends in <approver>.<tenant>.<id>')
+  if (subject === undefined)
+    return resolveProblem('not_found', 'the subject ends in <approver>.<tenant>.<id>')
   if (!io.topology.approvers.includes(subject.approver))
     return resolveProblem('not_found', 'no such approver in the topology')
   const asked = parseAsked(message.body)
@@ -45,7 +46,11 @@ async function decideOn(io: Io, refusals: Refusals, message: Heard): Promise<obj
 export function resolvedBody(resolved: Resolved): object {
   if (resolved.type === 'refused') {
     const { resolution, state } = resolved
-    return { ...resolveProblem(resolved.code, resolved.detail), ...(state && { state }), ...(resolution && { resolution }) }
+    return {
+      ...resolveProblem(resolved.code, resolved.detail),
+      ...(state && { state }),
+      ...(resolution && { resolution }),
+    }
   }
   const { job_id, trace_id, state, resolution } = resolved
   return { job_id, trace_id, state, resolution }

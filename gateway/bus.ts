@@ -242,8 +242,7 @@ function appendHeaders(options: AppendOptions): MsgHdrs | undefined {
   if (options.expect === undefined && options.messageId === undefined && options.headers === undefined)
     return undefined
   const result = natsHeaders(options.headers ?? {})
-  if (options.expect !== undefined)
-    result.set('Nats-Expected-Last-Subject-Sequence', String(options.expect))
+  if (options.expect !== undefined) result.set('Nats-Expected-Last-Subject-Sequence', String(options.expect))
   if (options.messageId !== undefined) result.set('Nats-Msg-Id', options.messageId)
   return result
 }
@@ -311,13 +310,19 @@ function storedFromApi(answer: Record<string, unknown> | undefined): Stored | un
     data?: string
     hdrs?: string
   }
-  const lines = Buffer.from(message.hdrs ?? '', 'base64').toString().split('\r\n')
+  const lines = Buffer.from(message.hdrs ?? '', 'base64')
+    .toString()
+    .split('\r\n')
   return {
     subject: message.subject,
     sequence: message.seq,
     timeMs: Date.parse(message.time),
     body: Buffer.from(message.data ?? '', 'base64'),
-    header: (name) => lines.findLast((line) => line.startsWith(`${name}:`))?.slice(name.length + 1).trim() ?? '',
+    header: (name) =>
+      lines
+        .findLast((line) => line.startsWith(`${name}:`))
+        ?.slice(name.length + 1)
+        .trim() ?? '',
   }
 }
 
@@ -328,7 +333,10 @@ async function directGet(nc: NatsConnection, stream: string, sequence: number): 
       timeout: 5_000,
     })
   } catch (error) {
-    throw new BusError(`read ${stream} ${sequence}: ${error instanceof Error ? error.message : 'failed'}`, 503)
+    throw new BusError(
+      `read ${stream} ${sequence}: ${error instanceof Error ? error.message : 'failed'}`,
+      503,
+    )
   }
   if (message.headers?.code === 404) return undefined
   const found = heard(message)

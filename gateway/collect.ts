@@ -17,7 +17,13 @@ export async function collect(io: Io, refusals: Refusals, delivery: Delivery): P
   const cause = shortHash(`${delivery.stream}:${delivery.sequence}:${delivery.storedNs}`)
   if (subject === undefined) {
     // A reflected message may land here under a subject that no worker has (research case: reply of a pull).
-    await refusals.record({ job: undefined, principal: delivery.stream, refuse: 'foreign-subject', detail: '', cause })
+    await refusals.record({
+      job: undefined,
+      principal: delivery.stream,
+      refuse: 'foreign-subject',
+      detail: '',
+      cause,
+    })
     return delivery.ack()
   }
   const scanned = scan(delivery.body)
@@ -75,7 +81,10 @@ function proposal(
     status: failed ? 'error' : 'ok',
     action,
     findings: unproven
-      ? [...scanned.findings, { detector: 'constraints-echo', class: 'constraint', count: 1, action: 'quarantine' }]
+      ? [
+          ...scanned.findings,
+          { detector: 'constraints-echo', class: 'constraint', count: 1, action: 'quarantine' },
+        ]
       : scanned.findings,
     detectors: detectorsSnapshot,
     output_hash: outputHash(saltOf(io.keys, data), scanned.output),
@@ -87,7 +96,12 @@ function proposal(
 }
 
 /** Only the gateway retries: an error or a passed deadline uses one of the attempts that the decision grants. */
-export function afterFailure(io: Io, data: RecordData, limit: 'error' | 'deadline', result?: Result): JobEvent {
+export function afterFailure(
+  io: Io,
+  data: RecordData,
+  limit: 'error' | 'deadline',
+  result?: Result,
+): JobEvent {
   const dispatch = nextAttempt(io, data)
   if (dispatch !== undefined) return { event: 'retried', limit, dispatch, ...(result && { result }) }
   if (limit === 'deadline') return { event: 'timed_out', limit: limitOf(data) }

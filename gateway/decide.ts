@@ -16,7 +16,11 @@ export type DecidedEvent = Extract<
   { readonly event: 'allowed' | 'approved' | 'parked' | 'throttled' | 'denied' }
 >
 
-type Decided = { readonly evaluation: Evaluation; readonly nowMs: number; readonly granted: readonly string[] }
+type Decided = {
+  readonly evaluation: Evaluation
+  readonly nowMs: number
+  readonly granted: readonly string[]
+}
 
 /**
  * Decides a job under the policy in force and says what must happen: dispatched, parked, waiting or denied. Everything
@@ -42,7 +46,10 @@ export async function decide(io: Io, opened: Opened, job: Job, before?: Before):
   if (decided.evaluation.throttles.length > 0) {
     const within = io.config.decisionTimeoutMs - elapsedMs
     const event = await inTime(throttle(io, opened, job, decided, before), within)
-    return event ?? failed(io, opened, job, 'sluice.timeout', `no decision within ${io.config.decisionTimeoutMs} ms`)
+    return (
+      event ??
+      failed(io, opened, job, 'sluice.timeout', `no decision within ${io.config.decisionTimeoutMs} ms`)
+    )
   }
   return carryOut(io, opened, job, decided, before)
 }
@@ -64,16 +71,26 @@ export function deny(io: Io, ruleId: BuiltinRuleId, reason: string): DecidedEven
 }
 
 /** Fail-closed unless the configuration names this topic; an allowance made that way is on record like any other. */
-function failed(io: Io, opened: Opened, job: Job, ruleId: 'sluice.error' | 'sluice.timeout', reason: string): DecidedEvent {
+function failed(
+  io: Io,
+  opened: Opened,
+  job: Job,
+  ruleId: 'sluice.error' | 'sluice.timeout',
+  reason: string,
+): DecidedEvent {
   const open =
-    io.config.failMode === 'open' && io.config.failOpenTopics.some((pattern) => subjectMatches(pattern, job.topic))
+    io.config.failMode === 'open' &&
+    io.config.failOpenTopics.some((pattern) => subjectMatches(pattern, job.topic))
   if (!open) return deny(io, ruleId, reason)
   const policy = io.policy()
   const decision: Decision = {
     ...builtinDecision('DENY', ruleId, `fail-open: ${reason}`, policy.snapshot),
     type: 'ALLOW',
   }
-  io.log.warn({ jobId: opened.job_id, rule: ruleId }, 'dispatched undecided: the fail mode is open for this topic')
+  io.log.warn(
+    { jobId: opened.job_id, rule: ruleId },
+    'dispatched undecided: the fail mode is open for this topic',
+  )
   const dispatch = firstAttempt(io, opened, null)
   if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
   const evidence: Evidence = {
@@ -85,7 +102,13 @@ function failed(io: Io, opened: Opened, job: Job, ruleId: 'sluice.error' | 'slui
 }
 
 /** Asks every limit that has not granted this job yet; with all slots free at once, the job goes on to the next gate. */
-async function throttle(io: Io, opened: Opened, job: Job, decided: Decided, before?: Before): Promise<DecidedEvent> {
+async function throttle(
+  io: Io,
+  opened: Opened,
+  job: Job,
+  decided: Decided,
+  before?: Before,
+): Promise<DecidedEvent> {
   const { evaluation, nowMs } = decided
   const granted = [...decided.granted]
   let notBeforeMs = nowMs
@@ -102,7 +125,8 @@ async function throttle(io: Io, opened: Opened, job: Job, decided: Decided, befo
       waitsFor = limit.ruleId
     }
   }
-  if (notBeforeMs > nowMs) return throttled(io, job, { ...decided, granted }, waitsFor, notBeforeMs, true, before)
+  if (notBeforeMs > nowMs)
+    return throttled(io, job, { ...decided, granted }, waitsFor, notBeforeMs, true, before)
   const policy = io.policy()
   return carryOut(
     io,
@@ -142,7 +166,8 @@ function carryOut(io: Io, opened: Opened, job: Job, decided: Decided, before?: B
       return { event: 'denied', decision, evidence }
     case 'REQUIRE_APPROVAL': {
       if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
-      if (approved !== undefined) return { event: 'approved', decision, evidence, dispatch, resolution: approved }
+      if (approved !== undefined)
+        return { event: 'approved', decision, evidence, dispatch, resolution: approved }
       if (approval === null) throw new Error('a decision that requires approval says not which')
       return {
         event: 'parked',
@@ -159,7 +184,8 @@ function carryOut(io: Io, opened: Opened, job: Job, decided: Decided, before?: B
     case 'ALLOW':
     case 'ALLOW_WITH_CONSTRAINTS':
       if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
-      if (approved !== undefined) return { event: 'approved', decision, evidence, dispatch, resolution: approved }
+      if (approved !== undefined)
+        return { event: 'approved', decision, evidence, dispatch, resolution: approved }
       return { event: 'allowed', decision, evidence, dispatch }
     case 'THROTTLE':
       throw new Error('a limit that granted its slot still throttles')

@@ -34,7 +34,10 @@ const intakePerAgentPerSecMax = 20_000
 const commandTriesMax = 20
 
 /** Everything open, in the order in which it depends on each other; `stop` goes the other way round. */
-export async function startGateway(config: Config, replace: Partial<Pick<Io, 'evaluate'>> = {}): Promise<Gateway> {
+export async function startGateway(
+  config: Config,
+  replace: Partial<Pick<Io, 'evaluate'>> = {},
+): Promise<Gateway> {
   const log = createLog(config.logLevel, config.gateway)
   const metrics = createMetrics()
   const topology = readTopology(config.topologyFile, await readFile(config.topologyFile, 'utf8'))
@@ -62,7 +65,13 @@ export async function startGateway(config: Config, replace: Partial<Pick<Io, 'ev
   announce = (change) => policyChanged(io, policyFile, change)
   await recordStart(io)
   const refusals = createRefusals(io)
-  const watch = startWatch(io, ['AUDIT', 'APPROVALS', 'THROTTLED', 'WORK', ...intakes(topology).map(([stream]) => stream)])
+  const watch = startWatch(io, [
+    'AUDIT',
+    'APPROVALS',
+    'THROTTLED',
+    'WORK',
+    ...intakes(topology).map(([stream]) => stream),
+  ])
   openAnswers(io)
   openApprovers(io, refusals)
   timers = startTimers(io)
@@ -72,7 +81,10 @@ export async function startGateway(config: Config, replace: Partial<Pick<Io, 'ev
   const http = await openHttp(io, { queries, refusals, ready: () => checks(io, policyFile, watch, draining) })
   // Ready means that the server knows all subscriptions: a request before that would have no ear.
   await bus.flush()
-  log.info({ http: http.url, policy: policyFile.current().snapshot, failMode: config.failMode }, 'gateway is up')
+  log.info(
+    { http: http.url, policy: policyFile.current().snapshot, failMode: config.failMode },
+    'gateway is up',
+  )
   return {
     httpUrl: http.url,
     stop: async () => {
@@ -148,7 +160,8 @@ function startPulls(io: Io, refusals: Refusals, watch: Watch): Pull[] {
 async function command(io: Io, refusals: Refusals, delivery: Delivery): Promise<void> {
   const wish = decodeCommand(delivery.body)
   const done = await carryOutCommand(io, refusals, wish, commandCause(delivery.sequence, wish))
-  const again = done.type === 'refused' && done.code === 'unavailable' && delivery.deliveries < commandTriesMax
+  const again =
+    done.type === 'refused' && done.code === 'unavailable' && delivery.deliveries < commandTriesMax
   if (again) throw new Error('the parked copy is not there yet')
   delivery.ack()
 }
@@ -156,14 +169,22 @@ async function command(io: Io, refusals: Refusals, delivery: Delivery): Promise<
 function checks(io: Io, policyFile: PolicyFile, watch: Watch, draining: boolean): ReadyCheck[] {
   const stale = policyFile.reloadOk() ? '' : '; stale: the newest file does not load'
   return [
-    { name: 'nats', ok: io.bus.connected(), detail: io.bus.connected() ? io.bus.serverVersion : 'not connected' },
+    {
+      name: 'nats',
+      ok: io.bus.connected(),
+      detail: io.bus.connected() ? io.bus.serverVersion : 'not connected',
+    },
     { name: 'policy', ok: true, detail: `${policyFile.current().snapshot}${stale}` },
     { name: 'fail_mode', ok: true, detail: io.config.failMode },
     { name: 'decision_timeout', ok: true, detail: `${io.config.decisionTimeoutMs} ms` },
     {
       name: 'audit',
       ok: watch.intakeOpen(),
-      detail: watch.intakeOpen() ? (watch.auditWarning() ? 'more than 80 % full' : 'ok') : 'more than 90 % full',
+      detail: watch.intakeOpen()
+        ? watch.auditWarning()
+          ? 'more than 80 % full'
+          : 'ok'
+        : 'more than 90 % full',
     },
     { name: 'draining', ok: !draining, detail: String(draining) },
   ]
@@ -195,10 +216,15 @@ function policyChanged(io: Io, policyFile: PolicyFile, change: PolicyChange): vo
           source_hash: current.sourceHash,
         })
       case 'refused':
-        io.log.error({ problems: change.problems.length, policy: current.snapshot }, 'policy refused, the last good one stays')
+        io.log.error(
+          { problems: change.problems.length, policy: current.snapshot },
+          'policy refused, the last good one stays',
+        )
         return note(io, auditPolicySubject, 'sluice.policy.rejected.v1', {
           policy_snapshot: current.snapshot,
-          problems: change.problems.slice(0, 5).map(({ message, line, column }) => ({ message, line, column })),
+          problems: change.problems
+            .slice(0, 5)
+            .map(({ message, line, column }) => ({ message, line, column })),
         })
     }
   }

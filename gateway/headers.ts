@@ -1,4 +1,6 @@
+import type { State } from '../audit/lifecycle.ts'
 import { constraintsHash, sha256Hex } from '../policy/digest.ts'
+import type { JobId } from '../policy/job-id.ts'
 import type { Headers } from './bus.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
@@ -36,6 +38,21 @@ export function dispatchHeaders(io: Io, at: Position): Headers {
     'Sluice-Attempt': String(data.dispatch.attempt),
     'Sluice-Deadline': data.dispatch.deadline,
     'Sluice-Result-Token': resultToken(io.keys, data.job_id, data.dispatch.attempt, at.sequence),
+  }
+}
+
+/** The stored submission behind a decision, so that the gateway which holds the question can answer it. */
+export type Origin = { readonly stream: string; readonly sequence: number; readonly key: string }
+
+/** What a message on `decision.>` says beside its body. */
+export function originHeaders(job: JobId, state: State, origin: Origin | undefined): Headers {
+  const headers = { 'Sluice-Job': job, 'Sluice-State': state }
+  if (origin === undefined) return headers
+  return {
+    ...headers,
+    'Sluice-Answer-Key': origin.key,
+    'Sluice-Stream': origin.stream,
+    'Sluice-Sequence': String(origin.sequence),
   }
 }
 

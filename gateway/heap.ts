@@ -10,7 +10,7 @@ export function createHeap<T>(key: (item: T) => number): Heap<T> {
     items[b] = item
   }
   const sink = (start: number): void => {
-    for (let index = start; ; ) {
+    for (let index = start; ;) {
       const left = 2 * index + 1
       const right = left + 1
       let least = index
@@ -26,7 +26,7 @@ export function createHeap<T>(key: (item: T) => number): Heap<T> {
     peek: () => items[0],
     push: (item) => {
       items.push(item)
-      for (let index = items.length - 1; index > 0; ) {
+      for (let index = items.length - 1; index > 0;) {
         const parent = (index - 1) >> 1
         if (key(at(parent)) <= key(at(index))) return
         swap(parent, index)

@@ -1,3 +1,4 @@
+import type { Answer } from '../audit/answer.ts'
 import type { Opened } from '../audit/record.ts'
 import { jobHash, sha256Hex, shortHash } from '../policy/digest.ts'
 import { jobIdFromMessageId, jobIdFromStored, type JobId } from '../policy/job-id.ts'
@@ -6,6 +7,7 @@ import { topicProblem } from '../policy/topic.ts'
 import { answerKey } from './answers.ts'
 import { decide, deny } from './decide.ts'
 import { answerAgain, isSameJob } from './duplicate.ts'
+import { originHeaders } from './headers.ts'
 import type { Io } from './io.ts'
 import { currentTenantKey } from './keys.ts'
 import type { Delivery } from './pull.ts'
@@ -28,21 +30,45 @@ export async function intercept(io: Io, refusals: Refusals, owner: Owner, delive
   }
   const cause = causeOf(delivery, submission)
   const parsed = parse(submission, delivery.body)
-  const flood = !parsed.ok && delivery.deliveries === 1 && !refusals.admit(`${submission.tenant}/${submission.agent}`)
-  if (flood) {
-    io.metrics.refused('flood')
+  const opened = openedFrom(io, submission, delivery, cause.job, parsed)
+  if (
+    !parsed.ok &&
+    delivery.deliveries === 1 &&
+    !refusals.admit(`${submission.tenant}/${submission.agent}`)
+  ) {
+    answerFlood(io, opened, cause, parsed.refusal)
     return delivery.ack()
   }
-  const opened = openedFrom(io, submission, delivery, cause.job, parsed)
   const done = await step(io, { ...cause, opened }, undefined, async (last) => {
     if (last !== undefined) return { refuse: 'exists' }
-    return parsed.ok ? decideOn(io, opened, parsed.job) : deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
+    return parsed.ok
+      ? decideOn(io, opened, parsed.job)
+      : deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
   })
   if (done.type === 'moved') io.metrics.decided(done.at.record.data.decision)
   else if (done.at !== undefined && !done.at.record.data.causes.includes(cause.id)) {
     await again(io, refusals, submission, delivery, cause, done.at.record)
   }
   delivery.ack()
+}
+
+/** Beyond the records that one agent may cause, unreadable input is counted and answered, but not written down one by one. */
+function answerFlood(io: Io, opened: Opened, cause: Cause, refusal: Refusal): void {
+  io.metrics.refused('flood')
+  const { decision } = deny(io, refusal.ruleId, `${refusal.reason}; too many such messages: only counted`)
+  const { job_id, trace_id, job_hash, actor } = opened
+  io.bus.publish(
+    decisionSubject(actor.id, job_id),
+    JSON.stringify({
+      job_id,
+      trace_id,
+      state: 'DENIED',
+      job_hash,
+      decision,
+      next: 'change_request',
+    } satisfies Answer),
+    originHeaders(job_id, 'DENIED', cause.around.origin),
+  )
 }
 
 type Parsed = { readonly ok: true; readonly job: Job } | { readonly ok: false; readonly refusal: Refusal }
@@ -68,7 +94,8 @@ function ownedBy(owner: Owner, submission: Submission): boolean {
  * within its agent only; without one, time and sequence name the message even if the stream is made anew.
  */
 function causeOf(delivery: Delivery, submission: Submission): Cause {
-  const header = submission.tenant !== '' && delivery.stream === 'JOBS_HTTP' ? 'Sluice-Message-Id' : 'Nats-Msg-Id'
+  const header =
+    submission.tenant !== '' && delivery.stream === 'JOBS_HTTP' ? 'Sluice-Message-Id' : 'Nats-Msg-Id'
   const messageId = delivery.header(header)
   const job =
     messageId === ''
@@ -88,7 +115,13 @@ function causeOf(delivery: Delivery, submission: Submission): Cause {
   }
 }
 
-function openedFrom(io: Io, submission: Submission, delivery: Delivery, job_id: JobId, parsed: Parsed): Opened {
+function openedFrom(
+  io: Io,
+  submission: Submission,
+  delivery: Delivery,
+  job_id: JobId,
+  parsed: Parsed,
+): Opened {
   const { tenant, agent } = submission
   // A refused topic may be 4,000 characters long: the record keeps the beginning, the hash speaks for the whole.
   const topic = parsed.ok ? submission.topic : submission.topic.slice(0, topicCharsOnRecord)
@@ -138,12 +171,6 @@ async function again(
   io.bus.publish(
     decisionSubject(submission.agent, cause.job),
     JSON.stringify(answerAgain(io, record, submission.topic, delivery.body)),
-    {
-      'Sluice-Job': cause.job,
-      'Sluice-Duplicate': 'true',
-      'Sluice-Answer-Key': cause.around.origin?.key ?? '',
-      'Sluice-Stream': delivery.stream,
-      'Sluice-Sequence': String(delivery.sequence),
-    },
+    { ...originHeaders(cause.job, record.data.state.to, cause.around.origin), 'Sluice-Duplicate': 'true' },
   )
 }

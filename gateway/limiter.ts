@@ -12,7 +12,12 @@ export type Slot =
 /** The limits that all gateways share: one value per key, changed by compare-and-set. */
 export type Limiter = { take(throttle: Throttle, nowMs: number): Promise<Slot> }
 
-type Asking = { readonly throttle: Throttle; readonly nowMs: number; resolve(slot: Slot): void; reject(error: unknown): void }
+type Asking = {
+  readonly throttle: Throttle
+  readonly nowMs: number
+  resolve(slot: Slot): void
+  reject(error: unknown): void
+}
 type Queue = { readonly asking: Asking[]; running: boolean }
 
 const conflictsMax = 20

@@ -39,12 +39,21 @@ async function alarm(io: Io, at: Position): Promise<void> {
   io.log.error({ jobId: at.record.data.job_id }, 'output differs from its record')
   await io.bus.append(
     auditControlSubject,
-    JSON.stringify({ type: 'sluice.output.differs.v1', time: new Date(io.nowMs()).toISOString(), record: at.record.id }),
+    JSON.stringify({
+      type: 'sluice.output.differs.v1',
+      time: new Date(io.nowMs()).toISOString(),
+      record: at.record.id,
+    }),
     { messageId: `differs.${at.record.id}` },
   )
 }
 
-async function stored(io: Io, subject: string, body: Uint8Array, headers: Record<string, string>): Promise<void> {
+async function stored(
+  io: Io,
+  subject: string,
+  body: Uint8Array,
+  headers: Record<string, string>,
+): Promise<void> {
   const appended = await io.bus.append(subject, body, { headers })
   if (appended.type !== 'stored') throw new Error(`${subject.split('.')[0]} refused an output`)
 }

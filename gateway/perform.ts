@@ -4,16 +4,11 @@ import { jobHash } from '../policy/digest.ts'
 import { builtinDecision } from '../policy/evaluate.ts'
 import { BusError, type Headers } from './bus.ts'
 import type { Position } from './chain.ts'
-import { jobHeaders, dispatchHeaders } from './headers.ts'
+import { dispatchHeaders, jobHeaders, originHeaders, type Origin } from './headers.ts'
 import type { Io } from './io.ts'
 import { saltOf } from './salt.ts'
 import { release, quarantine } from './output.ts'
-import {
-  decisionSubject,
-  dispatchSubject,
-  pendingSubject,
-  throttledSubject,
-} from './subjects.ts'
+import { decisionSubject, dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
 
 /** What a cause brings along: the job's bytes while they stand nowhere else, the worker's output, whom to answer. */
 export type Around = {
@@ -23,7 +18,7 @@ export type Around = {
   /** The place of the waiting copy, when the cause is that copy itself. */
   readonly copySequence?: number
   /** The stored submission, for whoever waits for its answer. */
-  readonly origin?: { readonly stream: string; readonly sequence: number; readonly key: string }
+  readonly origin?: Origin
 }
 
 /** A record older than this is not dispatched any more: its twin in WORK may be gone, and then nothing would stop a second one. */
@@ -84,7 +79,8 @@ async function dispatch(io: Io, at: Position, around: Around): Promise<JobEvent 
   const nowMs = io.nowMs()
   const tooLate = nowMs > Date.parse(run.deadline) || nowMs - Date.parse(at.record.time) > dispatchAgeMaxMs
   if (tooLate) {
-    if ((await io.bus.last('WORK', subject)) === undefined) return { event: 'timed_out', limit: 'not-dispatched' }
+    if ((await io.bus.last('WORK', subject)) === undefined)
+      return { event: 'timed_out', limit: 'not-dispatched' }
     return removeCopy(io, at.record, around)
   }
   const body = await jobBody(io, at.record, around)
@@ -129,7 +125,8 @@ async function keep(
   const { data } = at.record
   const before = await io.bus.last(stream, subject)
   // The copy that stands there was made for this very record, by a redelivery or by another gateway at the same time.
-  if (before?.header('Sluice-Decision') === headers['Sluice-Decision']) return removeCopy(io, at.record, around, stream)
+  if (before?.header('Sluice-Decision') === headers['Sluice-Decision'])
+    return removeCopy(io, at.record, around, stream)
   const body = await jobBody(io, at.record, around)
   if (body === undefined || body === 'altered')
     return denied('sluice.error', `the job's bytes are ${body ?? 'gone'}`, data)
@@ -144,15 +141,24 @@ async function keep(
   return removeCopy(io, at.record, around, stream)
 }
 
-function denied(ruleId: 'sluice.queue-full' | 'sluice.error', reason: string, data: AuditRecord['data']): JobEvent {
+function denied(
+  ruleId: 'sluice.queue-full' | 'sluice.error',
+  reason: string,
+  data: AuditRecord['data'],
+): JobEvent {
   const decision = builtinDecision('DENY', ruleId, reason, data.decision.policy_snapshot)
   const { policy, evaluator } = data
-  if (policy === undefined || evaluator === undefined) throw new Error(`record of ${data.job_id} has no policy`)
+  if (policy === undefined || evaluator === undefined)
+    throw new Error(`record of ${data.job_id} has no policy`)
   return { event: 'denied', decision, evidence: { policy, evaluator } }
 }
 
 /** The job's bytes: brought by the cause, or the one copy that its state before this record kept. Never from AUDIT. */
-async function jobBody(io: Io, record: AuditRecord, around: Around): Promise<Uint8Array | 'altered' | undefined> {
+async function jobBody(
+  io: Io,
+  record: AuditRecord,
+  around: Around,
+): Promise<Uint8Array | 'altered' | undefined> {
   if (around.body !== undefined) return around.body
   const { data } = record
   const stored = await copyOf(io, record)
@@ -179,7 +185,8 @@ async function removeCopy(
   const { from } = record.data.state
   const stream = from === 'PARKED' ? 'APPROVALS' : from === 'THROTTLED' ? 'THROTTLED' : undefined
   if (stream === undefined || stream === keptIn) return undefined
-  const subject = stream === 'APPROVALS' ? pendingSubject(record.data.job_id) : throttledSubject(record.data.job_id)
+  const subject =
+    stream === 'APPROVALS' ? pendingSubject(record.data.job_id) : throttledSubject(record.data.job_id)
   const sequence = around.copySequence ?? (await io.bus.last(stream, subject))?.sequence
   if (sequence !== undefined) await io.bus.remove(stream, sequence)
   return undefined
@@ -189,18 +196,20 @@ async function removeCopy(
 function tellPool(io: Io, record: AuditRecord): void {
   const { dispatch: run, job_id, state } = record.data
   if (state.from !== 'DISPATCHED' || run === undefined) return
-  io.bus.publish(`cancel.${run.pool}.all.${job_id}`, JSON.stringify({ job_id, attempt: run.attempt, state: state.to }))
+  io.bus.publish(
+    `cancel.${run.pool}.all.${job_id}`,
+    JSON.stringify({ job_id, attempt: run.attempt, state: state.to }),
+  )
 }
 
 /** Everybody who may know hears the new state; the key lets the gateway that holds the question answer it. */
 function notify(io: Io, record: AuditRecord, around: Around): void {
   const { data } = record
   if (data.event === 'succeeded') return // The released output says it.
-  const headers: Record<string, string> = { 'Sluice-Job': data.job_id, 'Sluice-State': data.state.to }
-  if (around.origin !== undefined) {
-    headers['Sluice-Answer-Key'] = around.origin.key
-    headers['Sluice-Stream'] = around.origin.stream
-    headers['Sluice-Sequence'] = String(around.origin.sequence)
-  }
-  io.bus.publish(decisionSubject(data.actor.id, data.job_id), JSON.stringify(answerFrom(record, io.nowMs())), headers)
+  const headers = originHeaders(data.job_id, data.state.to, around.origin)
+  io.bus.publish(
+    decisionSubject(data.actor.id, data.job_id),
+    JSON.stringify(answerFrom(record, io.nowMs())),
+    headers,
+  )
 }

@@ -23,7 +23,10 @@ export class PolicyError extends Error {
 const lookEveryMs = 1_000
 
 /** Loads the file, then looks once a second whether it changed; swapped whole, so a job keeps the policy it started with. */
-export async function openPolicyFile(file: string, onChange: (change: PolicyChange) => void): Promise<PolicyFile> {
+export async function openPolicyFile(
+  file: string,
+  onChange: (change: PolicyChange) => void,
+): Promise<PolicyFile> {
   const first = loadPolicy(await readFile(file, 'utf8'), file)
   if (!first.ok) throw new PolicyError(file, first.problems)
   let current = first.policy
@@ -60,7 +63,11 @@ async function stamp(file: string): Promise<string | undefined> {
 /** `policy.yaml:3:15: unknown decision 'denny' (did you mean 'deny'?)`. */
 export function describe(
   file: string,
-  problem: { readonly message: string; readonly line?: number | undefined; readonly column?: number | undefined },
+  problem: {
+    readonly message: string
+    readonly line?: number | undefined
+    readonly column?: number | undefined
+  },
 ): string {
   const place = problem.line === undefined ? file : `${file}:${problem.line}:${problem.column ?? 1}`
   return `${place}: ${problem.message}`

@@ -81,12 +81,25 @@ export function pull(bus: Bus, options: PullOptions): Pull {
     if (!running || !bus.connected()) return
     if (options.open?.() === false || performance.now() < pausedUntilMs) return laterIn(backoffMs)
     const batch = roomNow()
-    if (batch < 1) return outstanding() === 0 && inFlight < options.inFlightMax ? laterIn(backoffMs) : undefined
+    if (batch < 1)
+      return outstanding() === 0 && inFlight < options.inFlightMax ? laterIn(backoffMs) : undefined
     // Small pulls cost as much as large ones: while others are open, wait until a quarter is free.
     if (batch < options.inFlightMax >> 2 && outstanding() > 0) return
     const key = (counter++).toString(36)
     requests.set(key, { remaining: batch, deadlineMs: performance.now() + lostAfterMs })
-    bus.publish(api, JSON.stringify({ batch, expires: expiresMs * 1_000_000 }), undefined, `${inboxRoot}.${key}`)
+    bus.publish(
+      api,
+      JSON.stringify({ batch, expires: expiresMs * 1_000_000 }),
+      undefined,
+      `${inboxRoot}.${key}`,
+    )
+  }
+  // A delivery carries its stream's subject, not the request's: the server serves the oldest request first.
+  const delivered = (): void => {
+    for (const [key, request] of requests) {
+      if (--request.remaining <= 0) requests.delete(key)
+      return
+    }
   }
   const ended = (key: string, status: number): void => {
     requests.delete(key)
@@ -108,11 +121,12 @@ export function pull(bus: Bus, options: PullOptions): Pull {
   }
   const inboxRoot = bus
     .inbox(`p.${options.stream}.${options.consumer}.*`, (message) => {
-      const key = message.subject.slice(inboxRoot.length + 1)
       const delivery = parseDelivery(bus, options.stream, message)
-      if (delivery === undefined) return message.status === 100 ? undefined : ended(key, message.status)
-      const request = requests.get(key)
-      if (request !== undefined && --request.remaining <= 0) requests.delete(key)
+      if (delivery === undefined)
+        return message.status === 100
+          ? undefined
+          : ended(message.subject.slice(inboxRoot.length + 1), message.status)
+      delivered()
       allowance--
       inFlight++
       void work(delivery) // Catches everything itself.
@@ -158,9 +172,6 @@ function parseDelivery(bus: Bus, stream: string, message: Heard): Delivery | und
     header: message.header,
     ack: () => bus.publish(reply, ''),
     nak: (delayMs) =>
-      bus.publish(
-        reply,
-        delayMs > 0 ? `-NAK {"delay":${Math.round(delayMs) * 1_000_000}}` : '-NAK',
-      ),
+      bus.publish(reply, delayMs > 0 ? `-NAK {"delay":${Math.round(delayMs) * 1_000_000}}` : '-NAK'),
   }
 }

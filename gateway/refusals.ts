@@ -22,21 +22,27 @@ export type Refusals = {
 }
 
 const perSecondMax = 10
+/** So many at once are still recorded one by one: a person who tries things out is not a flood. */
+const burstMax = 100
 const summaryEveryMs = 60_000
 const principalsMax = 10_000
 
-type Count = { second: number; inSecond: number; beyond: number }
+type Count = { allowance: number; atMs: number; beyond: number }
 
-/** At most `perSecondMax` single records a second for each principal; the rest is one summary record a minute. */
+/** At most `perSecondMax` single records a second for each principal after a burst; the rest is one summary record a minute. */
 export function createRefusals(io: Pick<Io, 'bus' | 'nowMs' | 'metrics' | 'log' | 'config'>): Refusals {
   const counts = new Map<string, Count>()
   const admit = (principal: string): boolean => {
-    const second = Math.floor(io.nowMs() / 1_000)
-    const count = counts.get(principal) ?? { second, inSecond: 0, beyond: 0 }
+    const nowMs = io.nowMs()
+    const count = counts.get(principal) ?? { allowance: burstMax, atMs: nowMs, beyond: 0 }
     if (!counts.has(principal) && counts.size < principalsMax) counts.set(principal, count)
-    if (count.second !== second) Object.assign(count, { second, inSecond: 0 })
-    count.inSecond++
-    if (count.inSecond <= perSecondMax) return true
+    const earned = (Math.max(0, nowMs - count.atMs) * perSecondMax) / 1_000
+    count.allowance = Math.min(burstMax, count.allowance + earned)
+    count.atMs = nowMs
+    if (count.allowance >= 1) {
+      count.allowance--
+      return true
+    }
     count.beyond++
     return false
   }
@@ -51,10 +57,19 @@ export function createRefusals(io: Pick<Io, 'bus' | 'nowMs' | 'metrics' | 'log' 
   const summary = setInterval(() => {
     for (const [principal, { beyond }] of counts) {
       if (beyond === 0) continue
-      const body = event('sluice.refused.summary.v1', { principal, count: beyond, seconds: summaryEveryMs / 1_000 })
-      io.bus.append(auditControlSubject, body).catch((err: unknown) => io.log.error({ err }, 'summary not stored'))
+      const body = event('sluice.refused.summary.v1', {
+        principal,
+        count: beyond,
+        seconds: summaryEveryMs / 1_000,
+      })
+      io.bus
+        .append(auditControlSubject, body)
+        .catch((err: unknown) => io.log.error({ err }, 'summary not stored'))
     }
-    counts.clear()
+    for (const [principal, count] of counts) {
+      if (count.beyond === 0 && io.nowMs() - count.atMs > summaryEveryMs) counts.delete(principal)
+      count.beyond = 0
+    }
   }, summaryEveryMs)
   summary.unref()
   return {

@@ -68,7 +68,11 @@ async function store(io: Io, refusals: Refusals, command: Command): Promise<Reso
     return await carryOutCommand(io, refusals, command, commandCause(appended.sequence, command))
   } catch (error) {
     io.log.warn({ jobId: command.job, err: error }, 'a command was not finished here')
-    return { type: 'refused', code: 'unavailable', detail: 'not finished: look at the job before trying again' }
+    return {
+      type: 'refused',
+      code: 'unavailable',
+      detail: 'not finished: look at the job before trying again',
+    }
   }
 }
 
@@ -78,13 +82,22 @@ export function commandCause(sequence: number, command: Command): string {
 }
 
 /** A person decides: check the binding, decide again under today's policy, step. */
-export async function carryOutCommand(io: Io, refusals: Refusals, command: Command, cause: string): Promise<Resolved> {
-  const done = await step(io, { job: command.job, id: cause, around: {} }, await io.chain.last(command.job), (last) =>
-    last === undefined
-      ? { refuse: 'not_found' }
-      : command.type === 'cancel'
-        ? cancelling(command, last)
-        : resolving(io, command, last),
+export async function carryOutCommand(
+  io: Io,
+  refusals: Refusals,
+  command: Command,
+  cause: string,
+): Promise<Resolved> {
+  const done = await step(
+    io,
+    { job: command.job, id: cause, around: {} },
+    await io.chain.last(command.job),
+    (last) =>
+      last === undefined
+        ? { refuse: 'not_found' }
+        : command.type === 'cancel'
+          ? cancelling(command, last)
+          : resolving(io, command, last),
   )
   const outcome = outcomeOf(command, done, cause)
   if (outcome.type === 'refused') {
@@ -108,7 +121,8 @@ async function resolving(io: Io, command: Command & { type: 'resolve' }, last: P
       : { refuse: 'already_resolved', detail: `the job is ${data.state.to}` }
   if (Date.parse(data.approval.expires_at) <= io.nowMs())
     return { refuse: 'expired', detail: `the approval expired at ${data.approval.expires_at}` }
-  if (command.by === data.actor.id) return { refuse: 'self_approval', detail: 'nobody decides about an own job' }
+  if (command.by === data.actor.id)
+    return { refuse: 'self_approval', detail: 'nobody decides about an own job' }
   const stale = staleBinding(command, data)
   if (stale !== undefined) return { refuse: 'stale_binding', detail: stale }
   const resolution: Resolution = {
@@ -137,7 +151,8 @@ function staleBinding(command: Command & { type: 'resolve' }, data: RecordData):
  */
 async function approving(io: Io, data: RecordData, resolution: Resolution): Promise<Proposal> {
   const copy = await io.bus.last('APPROVALS', pendingSubject(data.job_id))
-  if (copy === undefined) return { refuse: 'unavailable', detail: 'the parked copy is not there (yet): try again' }
+  if (copy === undefined)
+    return { refuse: 'unavailable', detail: 'the parked copy is not there (yet): try again' }
   const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, copy.body)
   if (!parsed.ok) return deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
   const event = await decide(io, data, parsed.job, data.facts === undefined ? {} : { facts: data.facts })
@@ -187,11 +202,24 @@ function outcomeOf(command: Command, done: Step, cause: string): Resolved {
     const refuse = done.type === 'refused' ? done.refuse : 'already_resolved'
     const detail = done.type === 'refused' ? done.detail : `the job is ${state}`
     const by = resolution === undefined ? '' : `; ${resolution.by} was first`
-    return { type: 'refused', code: refuse as ResolveCode, detail: detail + by, state, ...(resolution && { resolution }) }
+    return {
+      type: 'refused',
+      code: refuse as ResolveCode,
+      detail: detail + by,
+      state,
+      ...(resolution && { resolution }),
+    }
   }
   if (command.type === 'cancel') {
     const { decision, ...rest } = { ...command, decision: 'reject' as const }
-    const cancelled: Resolution = { decision, by: rest.by, via: rest.via, at: rest.at, note: rest.note, binding: 'server' }
+    const cancelled: Resolution = {
+      decision,
+      by: rest.by,
+      via: rest.via,
+      at: rest.at,
+      note: rest.note,
+      binding: 'server',
+    }
     return { type: 'resolved', job_id: command.job, trace_id: data.trace_id, state, resolution: cancelled }
   }
   if (state === 'PARKED')
@@ -201,9 +229,14 @@ function outcomeOf(command: Command, done: Step, cause: string): Resolved {
       detail: 'the policy asks for another approval now: the job was parked again under it',
       state,
     }
-  if (state === 'DENIED')
-    return { type: 'refused', code: 'denied_now', detail: data.decision.reason, state }
+  if (state === 'DENIED') return { type: 'refused', code: 'denied_now', detail: data.decision.reason, state }
   if (resolution === undefined || resolution.by !== command.by || resolution.at !== command.at)
-    return { type: 'refused', code: 'already_resolved', detail: `the job is ${state}`, state, ...(resolution && { resolution }) }
+    return {
+      type: 'refused',
+      code: 'already_resolved',
+      detail: `the job is ${state}`,
+      state,
+      ...(resolution && { resolution }),
+    }
   return { type: 'resolved', job_id: command.job, trace_id: data.trace_id, state, resolution }
 }

@@ -4,7 +4,10 @@ import { jobSalt } from '../policy/digest.ts'
 import type { Keys } from './keys.ts'
 
 /** The job's salt, made again from the key that its records name; throws once that key is erased. */
-export function saltOf(keys: Keys, job: { readonly tenant: string; readonly job_id: JobId; readonly hash_key: string }): Buffer {
+export function saltOf(
+  keys: Keys,
+  job: { readonly tenant: string; readonly job_id: JobId; readonly hash_key: string },
+): Buffer {
   const key = keys.tenantKeys.get(job.tenant)?.find(({ id }) => id === job.hash_key)
   if (key === undefined) throw new Error(`the hash key ${job.hash_key} of tenant ${job.tenant} is gone`)
   return jobSalt(key.key, job.job_id)

@@ -13,7 +13,12 @@ export type Step =
   /** The cause is on record already: done again if it was the newest, else left alone. */
   | { readonly type: 'repeated'; readonly at: Position }
   /** The move does not exist or must not be made; nothing was written to the chain. */
-  | { readonly type: 'refused'; readonly refuse: string; readonly detail: string; readonly at: Position | undefined }
+  | {
+      readonly type: 'refused'
+      readonly refuse: string
+      readonly detail: string
+      readonly at: Position | undefined
+    }
 
 export type Cause = {
   readonly job: JobId
@@ -50,8 +55,15 @@ export async function step(
     const record =
       before === undefined
         ? undefined
-        : recordNext({ gateway: io.config.gateway, last: before, event: proposal, cause: cause.id, nowMs: io.nowMs() })
-    if (record === undefined) return { type: 'refused', refuse: 'no-such-move', detail: proposal.event, at: last }
+        : recordNext({
+            gateway: io.config.gateway,
+            last: before,
+            event: proposal,
+            cause: cause.id,
+            nowMs: io.nowMs(),
+          })
+    if (record === undefined)
+      return { type: 'refused', refuse: 'no-such-move', detail: proposal.event, at: last }
     const appended = await io.chain.append(record, last?.sequence ?? 0)
     if (appended !== 'conflict') {
       io.metrics.moved(record.data.event, record.data.state.from)
@@ -76,7 +88,8 @@ async function act(io: Io, cause: Cause, at: Position): Promise<Position> {
   const instead = await perform(io, at, cause.around)
   if (instead === undefined) return at
   const id = cause.id + followUp
-  if (at.record.data.causes.at(-1) === id) throw new Error(`job ${cause.job}: a second record asks for a third`)
+  if (at.record.data.causes.at(-1) === id)
+    throw new Error(`job ${cause.job}: a second record asks for a third`)
   const next = await step(io, { ...cause, id }, at, (last) =>
     last?.sequence === at.sequence ? instead : { refuse: 'moved-on' },
   )

@@ -64,7 +64,9 @@ export function trailingJob(subject: string, skip = 0): JobId | undefined {
 }
 
 /** `approvals.resolve.<approver>.<tenant>.<id>`. */
-export function parseResolve(subject: string): { readonly approver: string; readonly job: JobId } | undefined {
+export function parseResolve(
+  subject: string,
+): { readonly approver: string; readonly job: JobId } | undefined {
   const [first, second, approver, tenant, id, ...rest] = subject.split('.')
   const job = parseJobId(`${tenant}.${id}`)
   if (first !== 'approvals' || second !== 'resolve' || !approver || job === undefined || rest.length > 0)

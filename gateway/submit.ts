@@ -53,7 +53,10 @@ export async function submit(
     }
     const last = await io.chain.last(job)
     if (last === undefined)
-      return { type: 'unavailable', detail: 'stored but not decided in time: retry with the same Idempotency-Key' }
+      return {
+        type: 'unavailable',
+        detail: 'stored but not decided in time: retry with the same Idempotency-Key',
+      }
     return { type: 'answered', answer: answerAgain(io, last.record, topic, body), duplicate: false }
   } catch (error) {
     io.log.warn({ jobId: job, err: error }, 'a submission could not be stored')

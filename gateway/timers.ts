@@ -56,13 +56,17 @@ export function startTimers(io: Io): Timers {
   const back: { delivery: Delivery; delayMs: number }[] = []
   let firing = 0
 
-  const sendBack = (delivery: Delivery, delayMs: number): void => void back.push({ delivery, delayMs: Math.ceil(delayMs) })
+  const sendBack = (delivery: Delivery, delayMs: number): void =>
+    void back.push({ delivery, delayMs: Math.ceil(delayMs) })
   const fire = async (kind: Kind, waiting: Waiting): Promise<void> => {
     firing++
     try {
       await fireOne(io, kind, waiting, sendBack)
     } catch (err) {
-      io.log.warn({ jobId: waiting.job, stream: kind.stream, err }, 'a due time could not be carried out, again soon')
+      io.log.warn(
+        { jobId: waiting.job, stream: kind.stream, err },
+        'a due time could not be carried out, again soon',
+      )
       sendBack(waiting.delivery, retryMs)
     } finally {
       firing--
@@ -72,7 +76,10 @@ export function startTimers(io: Io): Timers {
     const job = trailingJob(delivery.subject, kind.skip)
     const dueMs = Date.parse(delivery.header(kind.dueHeader))
     if (job === undefined || Number.isNaN(dueMs)) {
-      io.log.error({ stream: kind.stream, sequence: delivery.sequence }, 'a waiting message without job or due time')
+      io.log.error(
+        { stream: kind.stream, sequence: delivery.sequence },
+        'a waiting message without job or due time',
+      )
       return delivery.ack()
     }
     const nowMs = io.nowMs()
@@ -142,8 +149,14 @@ async function fireOne(
     if (isOver(last)) return movedOn(io, kind, waiting, last, sendBack)
     return sendBack(delivery, Math.max(1, dueMs - nowMs - earlyMs))
   }
-  const cause = { job, id: shortHash(`${kind.stream}:${delivery.sequence}:${dueMs}`), around: { copySequence: delivery.sequence } }
-  const done = await step(io, cause, last, (at) => (at === undefined ? { refuse: 'gone' } : kind.propose(io, waiting, at)))
+  const cause = {
+    job,
+    id: shortHash(`${kind.stream}:${delivery.sequence}:${dueMs}`),
+    around: { copySequence: delivery.sequence },
+  }
+  const done = await step(io, cause, last, (at) =>
+    at === undefined ? { refuse: 'gone' } : kind.propose(io, waiting, at),
+  )
   if (done.type !== 'refused') return delivery.ack()
   if (done.refuse === 'not-yet') return sendBack(delivery, Number(done.detail))
   return movedOn(io, kind, waiting, done.at ?? last, sendBack)
@@ -193,6 +206,7 @@ function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Position): 
 function attemptDue(io: Io, waiting: Waiting, { record: { data } }: Position): Proposal {
   const attempt = Number(waiting.delivery.subject.split('.').at(-1))
   if (data.state.to !== 'DISPATCHED' || data.dispatch?.attempt !== attempt) return { refuse: 'moved-on' }
-  if (Date.parse(data.dispatch.deadline) > io.nowMs()) return notYet(Date.parse(data.dispatch.deadline), io.nowMs())
+  if (Date.parse(data.dispatch.deadline) > io.nowMs())
+    return notYet(Date.parse(data.dispatch.deadline), io.nowMs())
   return afterFailure(io, data, 'deadline')
 }
