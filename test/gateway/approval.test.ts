@@ -38,7 +38,9 @@ type Answered = {
 }
 
 async function resolve(job: string, wish: object, by = approver, name = 'demo-approver'): Promise<Answered> {
-  return (await by.request(`approvals.resolve.${name}.${job}`, JSON.stringify(wish), { timeout: 5_000 })).json()
+  return (
+    await by.request(`approvals.resolve.${name}.${job}`, JSON.stringify(wish), { timeout: 5_000 })
+  ).json()
 }
 
 test('an approver pulls exactly what would run, approves it, and it runs once', async () => {
@@ -59,9 +61,13 @@ test('an approver pulls exactly what would run, approves it, and it runs once', 
         }),
     }),
   )
-  approver.publish('gov.API.CONSUMER.MSG.NEXT.APPROVALS.approvers', JSON.stringify({ batch: 1, expires: 5e9 }), {
-    reply: inbox,
-  })
+  approver.publish(
+    'gov.API.CONSUMER.MSG.NEXT.APPROVALS.approvers',
+    JSON.stringify({ batch: 1, expires: 5e9 }),
+    {
+      reply: inbox,
+    },
+  )
   const seen = await card
   expect(seen.body).toEqual(prod)
   expect(seen.hash).toBe(parked.job_hash)
@@ -73,7 +79,10 @@ test('an approver pulls exactly what would run, approves it, and it runs once', 
     job_hash: seen.hash,
     policy_snapshot: seen.policy,
   })
-  expect(answer).toMatchObject({ state: 'DISPATCHED', resolution: { by: 'demo-approver', note: 'looks right' } })
+  expect(answer).toMatchObject({
+    state: 'DISPATCHED',
+    resolution: { by: 'demo-approver', note: 'looks right' },
+  })
   const records = await until(async () => {
     const found = await readJob(nats, parked.job_id)
     return found.at(-1)?.data.terminal !== undefined && found
@@ -95,7 +104,9 @@ test.each([
   const answer = await resolve(parked.job_id, { decision: 'approve', note: '', [key]: value })
   expect(answer).toMatchObject({ status: 409, code: 'stale_binding', state: 'PARKED' })
   expect((await readJob(nats, parked.job_id)).map(({ data }) => data.event)).toEqual(['parked'])
-  const beside = (await readAudit(nats)).filter(({ subject }) => subject === `audit._refused.${parked.job_id}`)
+  const beside = (await readAudit(nats)).filter(
+    ({ subject }) => subject === `audit._refused.${parked.job_id}`,
+  )
   expect(beside).toHaveLength(1)
 })
 
@@ -129,22 +140,39 @@ test('of fifty resolutions at once exactly one wins, and everybody else is told 
 })
 
 test('an unknown job and an unreadable resolution are answered with a problem, and nothing is lost', async () => {
-  expect(await resolve(`default.s${'0'.repeat(26)}`, { decision: 'approve', note: '' })).toMatchObject({ status: 404 })
+  expect(await resolve(`default.s${'0'.repeat(26)}`, { decision: 'approve', note: '' })).toMatchObject({
+    status: 404,
+  })
   const parked = await ask(agent, write, prod)
-  const garbage = await approver.request(`approvals.resolve.demo-approver.${parked.job_id}`, '{"decision":"yes"}')
+  const garbage = await approver.request(
+    `approvals.resolve.demo-approver.${parked.job_id}`,
+    '{"decision":"yes"}',
+  )
   expect(garbage.json()).toMatchObject({ status: 400, code: 'invalid' })
   expect(await resolve(parked.job_id, { decision: 'reject', note: '' })).toMatchObject({ state: 'REJECTED' })
 })
 
 test('an approval that nobody gives in time expires and the job never runs', async () => {
-  const short = await startOther(policy.replace('decision: require_approval', 'decision: require_approval\n    approval: { expires_in: 1s }'))
+  const short = await startOther(
+    policy.replace(
+      'decision: require_approval',
+      'decision: require_approval\n    approval: { expires_in: 1s }',
+    ),
+  )
   const parked = await ask(agent, write, prod)
   const records = await until(async () => {
     const found = await readJob(nats, parked.job_id)
     return found.length === 2 && found
   })
-  expect(records[1]?.data).toMatchObject({ event: 'expired', limit: 'approval', terminal: { status: 'EXPIRED' } })
-  expect(await resolve(parked.job_id, { decision: 'approve', note: '' })).toMatchObject({ status: 410, code: 'expired' })
+  expect(records[1]?.data).toMatchObject({
+    event: 'expired',
+    limit: 'approval',
+    terminal: { status: 'EXPIRED' },
+  })
+  expect(await resolve(parked.job_id, { decision: 'approve', note: '' })).toMatchObject({
+    status: 410,
+    code: 'expired',
+  })
   await short()
 })
 
@@ -152,15 +180,27 @@ test('a policy that denies the job by now denies it at approval; another require
   const parked = await ask(agent, write, prod)
   const rebound = await ask(agent, write, prod)
   const denying = await startOther(policy.replace('decision: require_approval', 'decision: deny'))
-  expect(await resolve(parked.job_id, { decision: 'approve', note: '' })).toMatchObject({ status: 409, code: 'denied_now' })
+  expect(await resolve(parked.job_id, { decision: 'approve', note: '' })).toMatchObject({
+    status: 409,
+    code: 'denied_now',
+  })
   await denying()
   const other = await startOther(
-    policy.replace('id: require-approval-prod-write', 'id: other-approval').replace('human review', 'two reviews'),
+    policy
+      .replace('id: require-approval-prod-write', 'id: other-approval')
+      .replace('human review', 'two reviews'),
   )
-  expect(await resolve(rebound.job_id, { decision: 'approve', note: '' })).toMatchObject({ status: 409, code: 'rebound' })
+  expect(await resolve(rebound.job_id, { decision: 'approve', note: '' })).toMatchObject({
+    status: 409,
+    code: 'rebound',
+  })
   const answer = await resolve(rebound.job_id, { decision: 'approve', note: 'again' })
   expect(answer).toMatchObject({ state: 'DISPATCHED' })
-  expect((await readJob(nats, rebound.job_id)).map(({ data }) => data.event).slice(0, 3)).toEqual(['parked', 'parked', 'approved'])
+  expect((await readJob(nats, rebound.job_id)).map(({ data }) => data.event).slice(0, 3)).toEqual([
+    'parked',
+    'parked',
+    'approved',
+  ])
   await other()
 })
 

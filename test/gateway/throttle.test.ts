@@ -35,12 +35,15 @@ afterAll(async () => {
 
 test('within the limit jobs run at once, beyond it they wait their turn, and past max_wait they expire', async () => {
   await coreWorker(nats, 'helpdesk-1', () => ({ body: '{}' }))
-  const answers = await Promise.all(Array.from({ length: 8 }, (_, n) => ask(agent, 'job.slow.run', { payload: { n } })))
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, (_, n) => ask(agent, 'job.slow.run', { payload: { n } })),
+  )
   const types = answers.map(({ decision }) => decision.type)
   expect(types.filter((type) => type === 'ALLOW')).toHaveLength(2)
   expect(types.filter((type) => type === 'THROTTLE')).toHaveLength(6)
   for (const answer of answers) expect(answer.decision.rule_id).toBe('slow')
-  for (const { state, retry_after_ms } of answers) if (state === 'THROTTLED') expect(retry_after_ms).toBeGreaterThan(0)
+  for (const { state, retry_after_ms } of answers)
+    if (state === 'THROTTLED') expect(retry_after_ms).toBeGreaterThan(0)
 
   const chains = await Promise.all(
     answers.map((answer) =>
@@ -54,7 +57,9 @@ test('within the limit jobs run at once, beyond it they wait their turn, and pas
   expect(ends.filter((end) => end === 'SUCCEEDED')).toHaveLength(6)
   expect(ends.filter((end) => end === 'EXPIRED')).toHaveLength(2)
   const starts = chains
-    .flatMap((records) => records.filter(({ data }) => data.event === 'allowed').map(({ time }) => Date.parse(time)))
+    .flatMap((records) =>
+      records.filter(({ data }) => data.event === 'allowed').map(({ time }) => Date.parse(time)),
+    )
     .toSorted((a, b) => a - b)
   expect(starts).toHaveLength(6)
   for (const [index, start] of starts.entries())
@@ -64,7 +69,9 @@ test('within the limit jobs run at once, beyond it they wait their turn, and pas
 test('a job that must wait and be approved waits first, then parks, then runs with its constraints', async () => {
   const approver = await nats.connect('demo-approver')
   const worker = await coreWorker(nats, 'helpdesk-2', () => ({ body: '{}' }))
-  const answers = await Promise.all(Array.from({ length: 3 }, (_, n) => ask(agent, 'job.slow.ask', { payload: { n } })))
+  const answers = await Promise.all(
+    Array.from({ length: 3 }, (_, n) => ask(agent, 'job.slow.ask', { payload: { n } })),
+  )
   const waiting = answers.find(({ state }) => state === 'THROTTLED')
   if (waiting === undefined) throw new Error('nobody had to wait')
   await until(async () => (await readJob(nats, waiting.job_id)).at(-1)?.data.state.to === 'PARKED')
@@ -81,5 +88,6 @@ test('a job that must wait and be approved waits first, then parks, then runs wi
   })
   expect(records.map(({ data }) => data.event)).toEqual(['throttled', 'parked', 'approved', 'succeeded'])
   const job = worker.seen.find((m) => m.headers?.get('Sluice-Job') === waiting.job_id)
-  if (job !== undefined) expect(JSON.parse(job.headers?.get('Sluice-Constraints') ?? '')).toEqual({ max_runtime_sec: 30 })
+  if (job !== undefined)
+    expect(JSON.parse(job.headers?.get('Sluice-Constraints') ?? '')).toEqual({ max_runtime_sec: 30 })
 })

@@ -11,12 +11,18 @@ import { defaultLimits } from '../../gateway/streams.ts'
 import type { TestNats } from './nats-server.ts'
 
 /** A configuration for gateways of one test: a policy of its own, keys of its own, quiet. */
-export async function testConfig(nats: TestNats, policy: string, more: Partial<Config> = {}): Promise<Config> {
+export async function testConfig(
+  nats: TestNats,
+  policy: string,
+  more: Partial<Config> = {},
+): Promise<Config> {
   const dir = await mkdtemp(join(tmpdir(), 'sluice-gateway-'))
   const policyFile = join(dir, 'policy.yaml')
   const keysFile = join(dir, 'keys.json')
   await writeFile(policyFile, policy)
-  await writeFile(keysFile, JSON.stringify(newKeys(nats.topology.tenants.map(({ name }) => name))), { mode: 0o600 })
+  await writeFile(keysFile, JSON.stringify(newKeys(nats.topology.tenants.map(({ name }) => name))), {
+    mode: 0o600,
+  })
   return {
     profile: 'dev',
     gateway: 'test-1',
@@ -40,11 +46,18 @@ function newKeys(tenants: readonly string[]): object {
   return {
     result_key: secret(),
     tenant_keys: Object.fromEntries(tenants.map((tenant) => [tenant, [{ id: '1', key: secret() }]])),
-    ticket_key: generateKeyPairSync('ed25519').privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64'),
+    ticket_key: generateKeyPairSync('ed25519')
+      .privateKey.export({ format: 'der', type: 'pkcs8' })
+      .toString('base64'),
   }
 }
 
-export type Asked = Answer & { stream?: string; seq?: number; duplicate?: boolean; error?: { description: string } }
+export type Asked = Answer & {
+  stream?: string
+  seq?: number
+  duplicate?: boolean
+  error?: { description: string }
+}
 
 /** Submits as an agent would with `nats req`. */
 export async function ask(
@@ -99,15 +112,23 @@ export function answerJob(
 }
 
 /** Everything in AUDIT, read as the auditor reads it: by sequence, without the gateway. */
-export async function readAudit(nats: TestNats, from = 1): Promise<{ seq: number; subject: string; record: AuditRecord }[]> {
+export async function readAudit(
+  nats: TestNats,
+  from = 1,
+): Promise<{ seq: number; subject: string; record: AuditRecord }[]> {
   const auditor = await nats.connect('demo-auditor')
   const info = (await auditor.request('gov.API.STREAM.INFO.AUDIT')).json<{ state: { last_seq: number } }>()
   const records: { seq: number; subject: string; record: AuditRecord }[] = []
   const window = 64
   for (let start = from; start <= info.state.last_seq; start += window) {
-    const batch = Array.from({ length: Math.min(window, info.state.last_seq - start + 1) }, (_, i) => start + i)
+    const batch = Array.from(
+      { length: Math.min(window, info.state.last_seq - start + 1) },
+      (_, i) => start + i,
+    )
     const messages = await Promise.all(
-      batch.map((seq) => auditor.request('gov.API.DIRECT.GET.AUDIT', JSON.stringify({ seq }), { timeout: 5_000 })),
+      batch.map((seq) =>
+        auditor.request('gov.API.DIRECT.GET.AUDIT', JSON.stringify({ seq }), { timeout: 5_000 }),
+      ),
     )
     for (const [index, message] of messages.entries())
       if (message.headers?.code !== 404)
@@ -123,11 +144,15 @@ export async function readAudit(nats: TestNats, from = 1): Promise<{ seq: number
 
 /** The records of one job, oldest first. */
 export async function readJob(nats: TestNats, job: string): Promise<AuditRecord[]> {
-  return (await readAudit(nats)).filter(({ subject }) => subject === `audit.${job}`).map(({ record }) => record)
+  return (await readAudit(nats))
+    .filter(({ subject }) => subject === `audit.${job}`)
+    .map(({ record }) => record)
 }
 
 /** Waits for a condition; the test's own time limit is the only clock. */
-export async function until<T>(look: () => Promise<T | undefined | false> | T | undefined | false): Promise<T> {
+export async function until<T>(
+  look: () => Promise<T | undefined | false> | T | undefined | false,
+): Promise<T> {
   for (;;) {
     const found = await look()
     if (found !== undefined && found !== false) return found
@@ -135,6 +160,9 @@ export async function until<T>(look: () => Promise<T | undefined | false> | T | 
   }
 }
 
-export async function withGateway(config: Config, replace?: Parameters<typeof startGateway>[1]): Promise<Gateway> {
+export async function withGateway(
+  config: Config,
+  replace?: Parameters<typeof startGateway>[1],
+): Promise<Gateway> {
   return startGateway(config, replace)
 }
