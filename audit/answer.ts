@@ -33,11 +33,11 @@ export function answerFrom(record: AuditRecord, nowMs: number): Answer {
     ...(state === 'PARKED' && data.approval !== undefined
       ? { approval: { expires_at: data.approval.expires_at } }
       : {}),
-    next: nextStep(state, data.decision.rule_id),
+    next: nextStep(state, data.decision),
   }
 }
 
-function nextStep(state: State, ruleId: string): Next {
+function nextStep(state: State, decision: Decision): Next {
   switch (state) {
     case 'RECEIVED':
     case 'THROTTLED':
@@ -45,7 +45,7 @@ function nextStep(state: State, ruleId: string): Next {
     case 'DISPATCHED':
       return 'wait'
     case 'DENIED':
-      return afterDenial(ruleId)
+      return afterDenial(decision)
     case 'QUARANTINED':
       return 'ask_human'
     case 'EXPIRED':
@@ -61,7 +61,8 @@ function nextStep(state: State, ruleId: string): Next {
 }
 
 /** Built-in refusals say what would help; a rule's own denial is final. */
-function afterDenial(ruleId: string): Next {
+function afterDenial({ type, rule_id: ruleId }: Decision): Next {
+  if (type === 'THROTTLE') return 'retry'
   if (['sluice.invalid-job', 'sluice.identity-mismatch', 'sluice.idempotency-conflict'].includes(ruleId))
     return 'change_request'
   if (['sluice.timeout', 'sluice.error', 'sluice.queue-full'].includes(ruleId)) return 'retry'

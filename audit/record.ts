@@ -47,6 +47,8 @@ export type Evidence = {
     readonly labels: Readonly<Record<string, string>>
     readonly capability?: string
     readonly requires?: readonly string[]
+    /** How payload and time conditions came out; the payload itself is never recorded. */
+    readonly truths?: Readonly<Record<string, boolean>>
   }
   readonly facts?: {
     readonly now_ms: number

@@ -116,6 +116,13 @@ async function throttle(
   for (const limit of evaluation.throttles) {
     const slot = await io.limiter.take(limit, nowMs)
     if (slot.type === 'full') {
+      // The rule would rather refuse than wait: the decision says THROTTLE, and the job ends here.
+      if (limit.onLimit === 'deny')
+        return {
+          event: 'denied',
+          decision: evaluation.decision,
+          evidence: evidenceOf(io, job, { ...decided, granted }),
+        }
       const untilMs = nowMs + limit.maxWaitMs
       return throttled(io, job, { ...decided, granted }, limit.ruleId, untilMs, false, before)
     }
@@ -226,6 +233,9 @@ function evidenceOf(io: Io, job: Job, decided: Decided): Evidence {
       labels: Object.fromEntries(job.labels),
       ...(job.capability === undefined ? {} : { capability: job.capability }),
       ...(job.requires === undefined ? {} : { requires: job.requires }),
+      ...(decided.evaluation.truths.size === 0
+        ? {}
+        : { truths: Object.fromEntries(decided.evaluation.truths) }),
     },
     facts: { now_ms: decided.nowMs, granted: decided.granted, fail_mode: io.config.failMode },
   }

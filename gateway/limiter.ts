@@ -33,7 +33,8 @@ export function createLimiter(bus: Bus): Limiter {
   return {
     take: (throttle, nowMs) =>
       new Promise((resolve, reject) => {
-        const key = shortHash(throttle.ruleId)
+        // The key may hold a label of the job: hashed, it is a subject token of bounded length and says nothing.
+        const key = shortHash(throttle.key)
         const queue = queues.get(key) ?? { asking: [], running: false }
         queues.set(key, queue)
         queue.asking.push({ throttle, nowMs, resolve, reject })
@@ -61,10 +62,10 @@ async function grant(bus: Bus, key: string, batch: readonly Asking[]): Promise<S
     const stored = await bus.last('KV_gov_budget', subject)
     let grants = stored === undefined ? [] : readGrants(stored.body)
     const slots = batch.map(({ throttle, nowMs }): Slot => {
-      const { rate, perMs, maxWaitMs } = throttle
+      const { rate, perMs, maxWaitMs, burst } = throttle
       // What the longer windows add up to is ours and must not cost a job its place.
-      const waitMs = maxWaitMs + startsLateMs * (1 + Math.ceil(maxWaitMs / perMs))
-      const reserved = reserve(grants, rate, perMs + startsLateMs, nowMs, waitMs)
+      const waitMs = maxWaitMs === 0 ? 0 : maxWaitMs + startsLateMs * (1 + Math.ceil(maxWaitMs / perMs))
+      const reserved = reserve(grants, rate, perMs + startsLateMs, nowMs, waitMs, burst)
       if (!('grants' in reserved)) return { type: 'full', untilMs: reserved.fullUntilMs }
       grants = reserved.grants
       return { type: 'granted', notBeforeMs: reserved.grantedAtMs }

@@ -10,6 +10,10 @@ rules:
     match: { topics: ["job.slow.*"] }
     decision: throttle
     throttle: { rate: 2, per: 1s, max_wait: 2s }
+  - id: strict
+    match: { topics: ["job.strict.*"] }
+    decision: throttle
+    throttle: { rate: 1, per: 1m, on_limit: deny, key: [actor] }
   - id: slow-approval
     match: { topics: ["job.slow.ask"] }
     decision: require_approval
@@ -90,4 +94,12 @@ test('a job that must wait and be approved waits first, then parks, then runs wi
   const job = worker.seen.find((m) => m.headers?.get('Sluice-Job') === waiting.job_id)
   if (job !== undefined)
     expect(JSON.parse(job.headers?.get('Sluice-Constraints') ?? '')).toEqual({ max_runtime_sec: 30 })
+})
+
+test('a limit that would rather refuse than wait ends the job with THROTTLE and a hint to retry', async () => {
+  expect(await ask(agent, 'job.strict.x', {})).toMatchObject({ state: 'DISPATCHED' })
+  const second = await ask(agent, 'job.strict.x', {})
+  expect(second).toMatchObject({ state: 'DENIED', decision: { type: 'THROTTLE', rule_id: 'strict' }, next: 'retry' })
+  const sibling = await nats.connect('support-bot')
+  expect(await ask(sibling, 'job.support-bot.strict.x', {})).toMatchObject({ state: 'DISPATCHED' })
 })
