@@ -1,5 +1,7 @@
 import { connect, type Msg } from '@nats-io/transport-node'
 
+import { pullOne } from './pull.ts'
+
 /**
  * An approver: takes the next waiting job, prints the card, and resolves it if told to. What the approver saw is what the
  * decision is bound to: the job's hash and the policy snapshot go back with it.
@@ -13,29 +15,28 @@ if (decision !== undefined && decision !== 'approve' && decision !== 'reject') {
   process.exit(2)
 }
 const user = process.env['NATS_USER'] ?? ''
+const inboxPrefix = `_INBOX_${user}`
 const connection = await connect({
   servers: process.env['NATS_URL'] ?? 'nats://127.0.0.1:4222',
   user,
   pass: process.env['NATS_PASSWORD'] ?? '',
-  inboxPrefix: `_INBOX_${user}`,
+  inboxPrefix,
 })
 
-const ask = JSON.stringify({ batch: 1, no_wait: true })
-const parked = await connection.request('gov.API.CONSUMER.MSG.NEXT.APPROVALS.approvers', ask, {
-  timeout: 5_000,
-})
-const job = header(parked, 'Sluice-Job')
-if (job === '') {
+const next = 'gov.API.CONSUMER.MSG.NEXT.APPROVALS.approvers'
+const parked = await pullOne(connection, { next, inboxPrefix }, 0)
+if (parked === undefined) {
   console.log('nothing waits for an approval')
 } else {
   printCard(parked)
   // Seen; this takes the job off nobody's list but the consumer's, and decides nothing.
   parked.respond('+ACK')
-  if (decision !== undefined) await resolve(decision)
+  if (decision !== undefined) await resolve(parked, decision)
 }
 await connection.close()
 
-async function resolve(what: 'approve' | 'reject'): Promise<void> {
+async function resolve(parked: Msg, what: 'approve' | 'reject'): Promise<void> {
+  const job = header(parked, 'Sluice-Job')
   const body = {
     decision: what,
     note,
@@ -58,7 +59,7 @@ function printCard(message: Msg): void {
   line('WHY', `${header(message, 'Sluice-Rule')}: ${header(message, 'Sluice-Reason')}`)
   line('LIMITS', header(message, 'Sluice-Constraints'))
   line('IF NOT', `expires ${header(message, 'Sluice-Expires')}, and then it does not run`)
-  line('JOB', job)
+  line('JOB', header(message, 'Sluice-Job'))
   line('BOUND TO', `${header(message, 'Sluice-Job-Hash')} under policy ${header(message, 'Sluice-Policy')}`)
 }
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Msg } from '@nats-io/transport-node'
 
+import { pullOne } from './pull.ts'
 import { answer, connectWorker, header, payloadOf, setting, type Outcome } from './worker-connection.ts'
 
 /**
@@ -24,10 +25,13 @@ const graceMs = 50
 const retryMs = 500
 
 const connection = await connectWorker()
-const next = `${setting('API_PREFIX')}.CONSUMER.MSG.NEXT.${setting('STREAM')}.${setting('CONSUMER')}`
+const asked = {
+  next: `${setting('API_PREFIX')}.CONSUMER.MSG.NEXT.${setting('STREAM')}.${setting('CONSUMER')}`,
+  inboxPrefix: setting('INBOX_PREFIX'),
+}
 const stopping = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort())
-console.log(`exec worker ${setting('NAME')}: asking ${next}`)
+console.log(`exec worker ${setting('NAME')}: asking ${asked.next}`)
 
 await Promise.all(Array.from({ length: handsMax }, hand))
 await connection.drain()
@@ -44,12 +48,10 @@ async function hand(): Promise<void> {
 }
 
 async function ask(): Promise<Msg | undefined> {
-  const body = JSON.stringify({ batch: 1, expires: askForMs * 1_000_000 })
   try {
-    const message = await connection.request(next, body, { timeout: 2 * askForMs })
-    // A status instead of a job: nothing to do within the time we asked for.
-    return header(message, 'Sluice-Job') === '' ? undefined : message
+    return await pullOne(connection, asked, askForMs)
   } catch {
+    // The server is away; the client comes back to it by itself.
     await sleep(retryMs, undefined, { signal: stopping.signal }).catch(() => undefined)
     return undefined
   }
