@@ -1,0 +1,84 @@
+import { Hono, type Context, type Handler } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { jobBytesMax } from '../policy/job.ts'
+import { BusError } from './bus.ts'
+import { approvalRoutes } from './http-approvals.ts'
+import { guardDev, secureHeaders } from './http-guard.ts'
+import { healthRoutes, type ReadyCheck } from './http-health.ts'
+import { jobRoutes } from './http-jobs.ts'
+import { policyRoutes } from './http-policy.ts'
+import { problem } from './http-problem.ts'
+import { traceRoutes } from './http-traces.ts'
+import type { Io } from './io.ts'
+import { NotCaughtUp, type Queries } from './queries.ts'
+import type { Refusals } from './refusals.ts'
+
+/** What the API needs beside `io`. */
+export type HttpDeps = {
+  readonly queries: Queries
+  readonly refusals: Refusals
+  readonly ready: () => readonly ReadyCheck[]
+}
+
+/** One path and what each method on it does. */
+export type Route = {
+  readonly path: string
+  readonly methods: Readonly<Partial<Record<'GET' | 'POST', Handler>>>
+}
+
+/** All routes of the profile. Without authentication nobody can be told apart, so `standard` opens only what tells nothing. */
+export function createApp(io: Io, deps: HttpDeps): Hono {
+  const app = new Hono()
+  app.use(secureHeaders)
+  app.use(logged(io))
+  mount(app, healthRoutes(io, deps))
+  if (io.config.profile === 'dev') {
+    app.use(guardDev)
+    app.use(bodyLimit({ maxSize: jobBytesMax, onError: tooLarge }))
+    mount(app, jobRoutes(io, deps))
+    mount(app, approvalRoutes(io, deps))
+    mount(app, traceRoutes(deps))
+    mount(app, policyRoutes(io))
+  }
+  app.notFound((c) =>
+    problem(c, 'no_such_path', `nothing is served at this path in profile ${io.config.profile}`),
+  )
+  app.onError((error, c) => failed(io, error, c))
+  return app
+}
+
+function mount(app: Hono, routes: readonly Route[]): void {
+  for (const { path, methods } of routes) {
+    for (const [method, handle] of Object.entries(methods)) app.on(method, path, handle)
+    const allow = Object.keys(methods).join(', ')
+    app.all(path, (c) => {
+      c.header('Allow', allow)
+      return problem(c, 'method_not_allowed', `this path takes ${allow}`)
+    })
+  }
+}
+
+function tooLarge(c: Context): Response {
+  return problem(c, 'payload_too_large', `a request has at most ${jobBytesMax} bytes`)
+}
+
+function logged(io: Io): Handler {
+  return async (c, next) => {
+    const startedMs = performance.now()
+    await next()
+    const ms = Math.round(performance.now() - startedMs)
+    io.log.debug({ method: c.req.method, path: c.req.path, status: c.res.status, ms }, 'http')
+  }
+}
+
+/** What nobody foresaw says nothing about itself to strangers; the log has it. */
+function failed(io: Io, error: unknown, c: Context): Response {
+  if (error instanceof BusError || error instanceof NotCaughtUp) {
+    io.log.warn({ err: error, path: c.req.path }, 'http: not now')
+    c.header('Retry-After', '1')
+    const detail = error instanceof NotCaughtUp ? error.message : 'the bus does not answer; try again'
+    return problem(c, 'unavailable', detail)
+  }
+  io.log.error({ err: error, path: c.req.path }, 'http: failed')
+  return problem(c, 'internal', 'something went wrong here; the log of the gateway says what')
+}
