@@ -10,7 +10,11 @@ const run = promisify(execFile)
 export type Ran = { readonly code: number | null; readonly stdout: string; readonly stderr: string }
 
 /** A program that runs until somebody ends it. */
-export type Started = { readonly child: ChildProcess; said(text: string): Promise<void>; ended: Promise<Ran> }
+export type Started = {
+  readonly child: ChildProcess
+  readonly said: (text: string) => Promise<void>
+  readonly ended: Promise<Ran>
+}
 
 /** Compiles the project if a source is newer, as every command of ours does before it runs. */
 export async function build(): Promise<void> {
