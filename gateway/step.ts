@@ -1,4 +1,4 @@
-import { recordNext, type JobEvent, type Opened } from '../audit/record.ts'
+import { recordNext, type AuditRecord, type JobEvent, type Opened } from '../audit/record.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
@@ -45,42 +45,49 @@ export async function step(
   propose: (last: Position | undefined) => Proposal | Promise<Proposal>,
 ): Promise<Step> {
   let last = start
+  // What is remembered may be behind: good enough to append on, because the compare-and-set finds out, but nothing is
+  // refused or done again because of it.
+  let fresh = false
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
-    const repeated = last === undefined ? undefined : await repeat(io, cause, last)
-    if (repeated !== undefined) return repeated
-    const proposal = await propose(last)
-    if ('refuse' in proposal)
-      return { type: 'refused', refuse: proposal.refuse, detail: proposal.detail ?? '', at: last }
-    const before = last?.record ?? cause.opened
+    const known = last?.record.data.causes.includes(cause.id) === true
+    const proposal = known ? undefined : await propose(last)
     const record =
-      before === undefined
-        ? undefined
-        : recordNext({
-            gateway: io.config.gateway,
-            last: before,
-            event: proposal,
-            cause: cause.id,
-            nowMs: io.nowMs(),
-          })
-    if (record === undefined)
-      return { type: 'refused', refuse: 'no-such-move', detail: proposal.event, at: last }
-    const appended = await io.chain.append(record, last?.sequence ?? 0)
-    if (appended !== 'conflict') {
+      proposal === undefined || 'refuse' in proposal ? undefined : recordOf(io, cause, last, proposal)
+    const appended = record === undefined ? undefined : await io.chain.append(record, last?.sequence ?? 0)
+    if (record !== undefined && appended !== undefined && appended !== 'conflict') {
       io.metrics.moved(record.data.event, record.data.state.from)
       return { type: 'moved', at: await act(io, cause, appended) }
     }
+    if (fresh && known && last !== undefined) return repeat(io, cause, last)
+    if (fresh && proposal !== undefined && appended === undefined) return refused(proposal, last)
     last = await io.chain.last(cause.job)
+    fresh = true
   }
   throw new Error(`job ${cause.job}: still contended after ${attemptsMax} attempts`)
 }
 
+function recordOf(
+  io: Io,
+  cause: Cause,
+  last: Position | undefined,
+  event: JobEvent,
+): AuditRecord | undefined {
+  const before = last?.record ?? cause.opened
+  if (before === undefined) return undefined
+  return recordNext({ gateway: io.config.gateway, last: before, event, cause: cause.id, nowMs: io.nowMs() })
+}
+
+function refused(proposal: Proposal, at: Position | undefined): Step {
+  if ('refuse' in proposal)
+    return { type: 'refused', refuse: proposal.refuse, detail: proposal.detail ?? '', at }
+  return { type: 'refused', refuse: 'no-such-move', detail: proposal.event, at }
+}
+
 /** A known cause: we, or another gateway, wrote it down and may have died before acting on it. */
-async function repeat(io: Io, cause: Cause, last: Position): Promise<Step | undefined> {
-  const { causes } = last.record.data
-  const newest = causes.at(-1)
-  if (newest === cause.id || newest === cause.id + followUp)
-    return { type: 'repeated', at: await act(io, cause, last) }
-  return causes.includes(cause.id) ? { type: 'repeated', at: last } : undefined
+async function repeat(io: Io, cause: Cause, last: Position): Promise<Step> {
+  const newest = last.record.data.causes.at(-1)
+  const again = newest === cause.id || newest === cause.id + followUp
+  return { type: 'repeated', at: again ? await act(io, cause, last) : last }
 }
 
 /** Does what the record says; when the world has no room for it, the job takes the next move instead. */

@@ -60,14 +60,17 @@ test('within the limit jobs run at once, beyond it they wait their turn, and pas
   const ends = chains.map((records) => records.at(-1)?.data.terminal?.status)
   expect(ends.filter((end) => end === 'SUCCEEDED')).toHaveLength(6)
   expect(ends.filter((end) => end === 'EXPIRED')).toHaveLength(2)
-  const starts = chains
-    .flatMap((records) =>
-      records.filter(({ data }) => data.event === 'allowed').map(({ time }) => Date.parse(time)),
+  const waited = chains.filter((records) => records.length === 3)
+  for (const [throttled, allowed] of waited)
+    expect(Date.parse(allowed?.time ?? '')).toBeGreaterThanOrEqual(
+      Date.parse(throttled?.data.throttle?.not_before ?? ''),
     )
-    .toSorted((a, b) => a - b)
-  expect(starts).toHaveLength(6)
-  for (const [index, start] of starts.entries())
-    if (index >= 2) expect(start - (starts[index - 2] ?? 0)).toBeGreaterThanOrEqual(990)
+  const slots = waited
+    .map(([first]) => Date.parse(first?.data.throttle?.not_before ?? ''))
+    .toSorted((x, y) => x - y)
+  expect(slots).toHaveLength(4)
+  for (const [index, slot] of slots.entries())
+    if (index >= 2) expect(slot - (slots[index - 2] ?? 0)).toBeGreaterThanOrEqual(1_000)
 })
 
 test('a job that must wait and be approved waits first, then parks, then runs with its constraints', async () => {
@@ -99,7 +102,11 @@ test('a job that must wait and be approved waits first, then parks, then runs wi
 test('a limit that would rather refuse than wait ends the job with THROTTLE and a hint to retry', async () => {
   expect(await ask(agent, 'job.strict.x', {})).toMatchObject({ state: 'DISPATCHED' })
   const second = await ask(agent, 'job.strict.x', {})
-  expect(second).toMatchObject({ state: 'DENIED', decision: { type: 'THROTTLE', rule_id: 'strict' }, next: 'retry' })
+  expect(second).toMatchObject({
+    state: 'DENIED',
+    decision: { type: 'THROTTLE', rule_id: 'strict' },
+    next: 'retry',
+  })
   const sibling = await nats.connect('support-bot')
   expect(await ask(sibling, 'job.support-bot.strict.x', {})).toMatchObject({ state: 'DISPATCHED' })
 })
