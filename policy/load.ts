@@ -79,7 +79,16 @@ function shape({ name, text }: PolicySource): Shaped {
   const parsed = policyFile.safeParse(value)
   if (parsed.success)
     return { ok: true, checked: { file: parsed.data, locate, ...(name === undefined ? {} : { name }) } }
-  return named(parsed.error.issues.flatMap((issue) => problemsOfIssue(issue, knownKeys, locate, value)))
+  const problems = parsed.error.issues.flatMap((issue) => problemsOfIssue(issue, knownKeys, locate, value))
+  return named(problems.filter((problem) => !followsFromUnknownKey(problem, problems)))
+}
+
+/** A misspelt key also leaves its group incomplete; saying so as well would only hide the cause. */
+function followsFromUnknownKey(problem: Problem, problems: readonly Problem[]): boolean {
+  if (problem.code !== 'policy-wrong-value') return false
+  return problems.some(
+    ({ code, path }) => code === 'policy-unknown-key' && path?.startsWith(`${problem.path}.`),
+  )
 }
 
 function inOrder(problems: readonly Problem[], name: string | undefined): readonly Problem[] {

@@ -1,5 +1,6 @@
 import { attemptsTotalSecMax } from './constraints.ts'
 import { quoted, type Problem, type ProblemCode } from './problem.ts'
+import { written } from './schema-problem.ts'
 import type { PolicyFile, RuleFile } from './schema.ts'
 import type { Locate } from './yaml-source.ts'
 
@@ -17,9 +18,8 @@ export function fileProblems(files: readonly CheckedFile[]): Problem[] {
     const { file, locate, name } = checked
     for (const [index, rule] of file.rules.entries()) {
       const say: Say = (code, keys, at, message) => {
-        const path = [`rules[${index}]`, ...keys].join('.')
-        const place = locate(['rules', index, ...keys], at)
-        problems.push({ code, message, path, ...place, ...(name === undefined ? {} : { file: name }) })
+        const problem = problemAt(checked, code, ['rules', index, ...keys], message)
+        problems.push({ ...problem, ...locate(['rules', index, ...keys], at) })
       }
       idProblems(rule, say, seen.get(rule.id))
       if (!seen.has(rule.id)) {
@@ -29,15 +29,29 @@ export function fileProblems(files: readonly CheckedFile[]): Problem[] {
       blockProblems(rule, say)
       if (file.overlay !== undefined) overlayRuleProblems(rule, file.overlay.tenants, say)
     }
-    problems.push(...overlayProblems(checked))
+    problems.push(...derivationProblems(checked))
   }
-  if (files.length > 0 && files.every(({ file }) => file.overlay !== undefined)) {
-    problems.push({
-      code: 'policy-overlay',
-      message: 'there are only overlays; without a base policy nothing is allowed',
-    })
+  const [first] = files
+  if (first !== undefined && files.every(({ file }) => file.overlay !== undefined)) {
+    const message = 'there are only overlays; without a base policy nothing is allowed'
+    problems.push(problemAt(first, 'policy-overlay', ['overlay'], message))
   }
   return problems
+}
+
+function problemAt(
+  { locate, name }: CheckedFile,
+  code: ProblemCode,
+  path: readonly PropertyKey[],
+  message: string,
+): Problem {
+  return {
+    code,
+    message,
+    path: written(path),
+    ...locate(path, 'key'),
+    ...(name === undefined ? {} : { file: name }),
+  }
 }
 
 type Say = (code: ProblemCode, keys: readonly string[], at: 'key' | 'value', message: string) => void
@@ -60,12 +74,7 @@ function idProblems(rule: RuleFile, say: Say, earlier: string | undefined): void
     )
   }
   if (rule.unless !== undefined && Object.keys(rule.unless).length === 0) {
-    say(
-      'policy-wrong-value',
-      ['unless'],
-      'key',
-      '"unless: {}" covers everything, so the rule could never apply',
-    )
+    say('policy-wrong-value', ['unless'], 'key', emptyUnless)
   }
 }
 
@@ -140,16 +149,21 @@ function overlayRuleProblems(rule: RuleFile, tenants: readonly string[], say: Sa
   }
 }
 
-/** Tags and tiers of an overlay could reach a base rule that allows, which would loosen. */
-function overlayProblems({ file, locate, name }: CheckedFile): Problem[] {
-  if (file.overlay === undefined) return []
-  return (['tags', 'risk_tiers'] as const)
-    .filter((key) => file[key] !== undefined)
-    .map((key) => ({
-      code: 'policy-overlay',
-      message: `"${key}" cannot stand in an overlay: rules that allow could match by them; put it into a base file`,
-      path: key,
-      ...locate([key], 'key'),
-      ...(name === undefined ? {} : { file: name }),
-    }))
+/** Derivations that cover nothing, and, in an overlay, whatever could reach a base rule that allows: that would loosen. */
+function derivationProblems(checked: CheckedFile): Problem[] {
+  const { file } = checked
+  const problems = (file.tags ?? []).flatMap(({ unless }, index) =>
+    unless === undefined || Object.keys(unless).length > 0
+      ? []
+      : [problemAt(checked, 'policy-wrong-value', ['tags', index, 'unless'], emptyUnless)],
+  )
+  if (file.overlay === undefined) return problems
+  for (const key of ['tags', 'risk_tiers'] as const) {
+    if (file[key] === undefined) continue
+    const message = `"${key}" cannot stand in an overlay: rules that allow could match by them; put it into a base file`
+    problems.push(problemAt(checked, 'policy-overlay', [key], message))
+  }
+  return problems
 }
+
+const emptyUnless = '"unless: {}" covers everything, so this could never apply'

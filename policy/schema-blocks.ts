@@ -55,7 +55,7 @@ export const throttle = z
     },
     { error: 'must be a map with rate and per' },
   )
-  .refine((limit) => (limit.burst ?? 1) <= limit.rate, {
+  .refine((limit) => limit.burst === undefined || limit.burst <= limit.rate, {
     path: ['burst'],
     message: 'must not be more than rate',
   })
@@ -83,7 +83,7 @@ const threshold = z
     (wanted) => wanted.from?.persons === undefined || wanted.approve <= new Set(wanted.from.persons).size,
     {
       path: ['approve'],
-      message: 'nobody could give this approval: it asks for more persons than are named',
+      message: 'asks for more persons than are named, so nobody could give this approval',
     },
   )
 

@@ -20,6 +20,11 @@ export function problemsOfIssue(
     return issue.errors.flatMap((errors) => errors).length === 0
       ? []
       : unionProblems(issue, keysAt, locate, value)
+  if (issue.code === 'invalid_key') {
+    const name = String(path[path.length - 1])
+    const message = `the key ${quoted(name)} ${issue.issues[0]?.message ?? 'is not allowed here'}`
+    return [{ code: 'policy-wrong-value', message, path: written(path), ...locate(path, 'key') }]
+  }
   const found = valueAt(value, path)
   if (found === undefined && path.length > 0) {
     const name = String(path[path.length - 1])

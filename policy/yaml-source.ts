@@ -1,4 +1,13 @@
-import { isMap, isScalar, LineCounter, parseDocument, visit, type Document, type Node } from 'yaml'
+import {
+  isMap,
+  isScalar,
+  LineCounter,
+  parseDocument,
+  visit,
+  type Alias,
+  type Document,
+  type Node,
+} from 'yaml'
 import { quoted, type Problem, type ProblemCode } from './problem.ts'
 
 /** A parsed YAML text: its plain value, and the way back from a path in the value to a line and column. */
@@ -6,19 +15,32 @@ export type YamlSource = { readonly value: unknown; readonly locate: Locate }
 /** Line and column (from 1) of the value at a path, or of the key itself; the nearest parent if the place does not exist. */
 export type Locate = (path: readonly PropertyKey[], at: 'key' | 'value') => { line: number; column: number }
 
+type Place = (offset: number) => { line: number; column: number }
+
 const yamlBytesMax = 64 * 1024 * 1024
 const aliasesMax = 100
 
+type ReadYaml = { ok: true; source: YamlSource } | { ok: false; problems: readonly Problem[] }
+
 /** Reads YAML 1.2 strictly: one document, no key twice, no `__proto__`, and aliases that cannot grow into a bomb. */
-export function readYaml(
-  text: string,
-): { ok: true; source: YamlSource } | { ok: false; problems: readonly Problem[] } {
+export function readYaml(text: string): ReadYaml {
   if (text.length > yamlBytesMax) {
-    return {
-      ok: false,
-      problems: [{ code: 'policy-too-large', message: `the file is larger than ${yamlBytesMax} bytes` }],
-    }
+    return refused('policy-too-large', `the file is larger than ${yamlBytesMax} bytes`)
   }
+  try {
+    return read(text)
+  } catch (caught) {
+    // The parser recurses once per level: brackets without end exhaust the stack, which is the text's fault and not ours.
+    if (caught instanceof RangeError) return refused('policy-syntax', 'lists and maps are nested too deeply')
+    throw caught
+  }
+}
+
+function refused(code: ProblemCode, message: string): ReadYaml {
+  return { ok: false, problems: [{ code, message, line: 1, column: 1 }] }
+}
+
+function read(text: string): ReadYaml {
   const lines = new LineCounter()
   const document = parseDocument(text, {
     lineCounter: lines,
@@ -26,24 +48,26 @@ export function readYaml(
     uniqueKeys: true,
     version: '1.2',
   })
-  const place = (offset: number): { line: number; column: number } => {
+  const place: Place = (offset) => {
     const { line, col } = lines.linePos(offset)
     return { line, column: col }
   }
   const problems: Problem[] = [...document.errors, ...document.warnings].map((error) => ({
     code: codeOf(error.code),
-    message: firstLine(error.message),
+    message: messageOf(error.code, error.message),
     ...place(error.pos[0]),
   }))
-  if (problems.length === 0) problems.push(...keyProblems(document, place))
+  const aliases: Alias[] = []
+  if (problems.length === 0) problems.push(...nodeProblems(document, place, aliases))
   if (problems.length > 0) return { ok: false, problems }
   try {
     const value: unknown = document.toJS({ maxAliasCount: aliasesMax })
     return { ok: true, source: { value, locate: (path, at) => locate(document, path, at, place) } }
   } catch (caught) {
-    // The only thing toJS refuses after a clean parse is an alias: one too many, or one without an anchor.
-    const message = caught instanceof Error ? firstLine(caught.message) : 'the aliases cannot be resolved'
-    return { ok: false, problems: [{ code: 'policy-alias', message, ...place(0) }] }
+    if (caught instanceof RangeError) throw caught
+    // After a clean parse and with every alias resolved, the only thing that is refused is what grows too far.
+    const message = 'the aliases grow into too much; write out what they stand for'
+    return { ok: false, problems: [{ code: 'policy-alias', message, ...place(aliases[0]?.range?.[0] ?? 0) }] }
   }
 }
 
@@ -51,27 +75,38 @@ function codeOf(code: string): ProblemCode {
   return code === 'DUPLICATE_KEY' ? 'policy-duplicate-key' : 'policy-syntax'
 }
 
-function firstLine(message: string): string {
+function messageOf(code: string, message: string): string {
+  if (code === 'DUPLICATE_KEY') return 'this key stands twice in the same map'
+  if (code === 'MULTIPLE_DOCS') return 'a second document begins here; a file is one document'
   return message.split('\n')[0] ?? message
 }
 
-/** Keys that would be lost or changed on the way to a plain value: anything but text, and `__proto__`. */
-function keyProblems(
-  document: Document,
-  place: (offset: number) => { line: number; column: number },
-): Problem[] {
+/**
+ * What would be lost or changed on the way to a plain value: keys that are not text, `__proto__`, and aliases of nothing. Puts
+ * the aliases it meets into `aliases`.
+ */
+function nodeProblems(document: Document, place: Place, aliases: Alias[]): Problem[] {
   const problems: Problem[] = []
   visit(document, {
+    Alias(_, alias) {
+      aliases.push(alias)
+      if (aliases.length > aliasesMax) {
+        const message = `more than ${aliasesMax} aliases; write out what they stand for`
+        problems.push({ code: 'policy-alias', message, ...place(alias.range?.[0] ?? 0) })
+        return visit.BREAK
+      }
+      if (alias.resolve(document) !== undefined) return undefined
+      const message = `nothing above is marked &${alias.source}, so *${alias.source} stands for nothing`
+      problems.push({ code: 'policy-alias', message, ...place(alias.range?.[0] ?? 0) })
+      return undefined
+    },
     Pair(_, pair) {
       const key = pair.key
       if (isScalar(key) && typeof key.value === 'string' && key.value !== '__proto__') return
       const at = place((key as Node | null)?.range?.[0] ?? 0)
-      const name = isScalar(key) ? quoted(String(key.value)) : 'a list or map'
-      problems.push({
-        code: 'policy-unknown-key',
-        message: `${name} cannot be a key; a key must be plain text`,
-        ...at,
-      })
+      const name = isScalar(key) ? quoted(String(key.value)) : 'a list, map or alias'
+      const hint = isScalar(key) && key.value !== '__proto__' ? '; write it in quotes' : ''
+      problems.push({ code: 'policy-unknown-key', message: `${name} cannot be a key${hint}`, ...at })
     },
   })
   return problems
@@ -81,7 +116,7 @@ function locate(
   document: Document,
   path: readonly PropertyKey[],
   at: 'key' | 'value',
-  place: (offset: number) => { line: number; column: number },
+  place: Place,
 ): { line: number; column: number } {
   for (let length = path.length; length > 0; length--) {
     const parent = document.getIn(path.slice(0, length - 1), true) as Node | undefined

@@ -21,6 +21,18 @@ it('refuses a slot beyond the longest wait, reserves nothing, and says until whe
   expect(reserve(grants, 2, 1_000, 900, 100)).toEqual({ grantedAtMs: 1_000, grants: [50, 1_000] })
 })
 
+it('spreads grants when the burst is below the rate', () => {
+  let grants: number[] = []
+  const times: number[] = []
+  for (let count = 0; count < 6; count++) {
+    const slot = reserve(grants, 4, 100, 0, 1_000, 2)
+    if (!('grants' in slot)) throw new Error('refused')
+    grants = slot.grants
+    times.push(slot.grantedAtMs)
+  }
+  expect(times).toEqual([0, 0, 50, 50, 100, 100])
+})
+
 it('never has more than the rate in any window, whatever the clock does', () => {
   fc.assert(
     fc.property(
