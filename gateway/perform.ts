@@ -196,10 +196,10 @@ async function removeCopy(
 function tellPool(io: Io, record: AuditRecord): void {
   const { dispatch: run, job_id, state } = record.data
   if (state.from !== 'DISPATCHED' || run === undefined) return
-  io.bus.publish(
-    `cancel.${run.pool}.all.${job_id}`,
-    JSON.stringify({ job_id, attempt: run.attempt, state: state.to }),
-  )
+  const workers = io.topology.pools.find(({ name }) => name === run.pool)?.workers ?? []
+  const body = JSON.stringify({ job_id, attempt: run.attempt, state: state.to })
+  // Who of the pool has the job is not known: it went to whichever was free.
+  for (const worker of workers) io.bus.publish(`cancel.${run.pool}.${worker}.${job_id}`, body)
 }
 
 /** Everybody who may know hears the new state; the key lets the gateway that holds the question answer it. */

@@ -153,3 +153,14 @@ test('an output over its limit is a failure, and a worker that does not echo its
   const honest = await ask(agent, 'job.hosts.y', {})
   expect((await ended(honest.job_id)).at(-1)?.data.event).toBe('succeeded')
 })
+
+test('a job whose time is over is told to the workers of its pool', async () => {
+  const told: string[] = []
+  worker.subscribe('cancel.helpdesk-1.>', { callback: (_e, m) => void told.push(m.subject) })
+  await worker.flush()
+  work = () => undefined
+  const { job_id } = await ask(agent, 'job.tries.hang', {})
+  await ended(job_id)
+  await until(() => told.length > 0)
+  expect(told).toEqual([`cancel.helpdesk-1.${job_id}`])
+})
