@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 
-import { BusError, connectBus, type Bus } from '../gateway/bus.ts'
+import { connectBus, type Bus } from '../gateway/bus.ts'
+import { BusError } from '../gateway/message.ts'
 import { limitsOf, need, readSettings, type ConfigSources } from '../gateway/config.ts'
 import { provision, type Provisioned } from '../gateway/provision.ts'
 import { planStreams, type StreamPlan } from '../gateway/streams.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { jobIdFromMessageId } from '../policy/job-id.ts'
-import type { Heard } from './bus.ts'
+import type { Heard } from './message.ts'
 import { answerAgain } from './duplicate.ts'
 import type { Io } from './io.ts'
 import { parseSubmission } from './subjects.ts'

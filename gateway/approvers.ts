@@ -1,5 +1,5 @@
 import { invalidProblem, resolveProblem } from './problem-details.ts'
-import type { Heard } from './bus.ts'
+import type { Heard } from './message.ts'
 import { parseAsked } from './command.ts'
 import type { Io } from './io.ts'
 import type { Refusals } from './refusals.ts'

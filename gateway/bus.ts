@@ -8,6 +8,16 @@ import {
   type MsgHdrs,
   type NatsConnection,
 } from '@nats-io/transport-node'
+import {
+  BusError,
+  parseAck,
+  storedFromApi,
+  type Appended,
+  type AppendOptions,
+  type Headers,
+  type Heard,
+  type Stored,
+} from './message.ts'
 
 /**
  * The only file that knows the NATS client. Everything else speaks of appends, messages and requests.
@@ -39,41 +49,6 @@ export type Bus = {
   close(): Promise<void>
 }
 
-export type Headers = Readonly<Record<string, string>>
-
-/** `expect` is the last sequence the subject must have (0 = none yet): the compare-and-set every promise rests on. */
-export type AppendOptions = {
-  readonly expect?: number
-  readonly messageId?: string
-  readonly headers?: Headers | undefined
-}
-
-export type Appended =
-  | { readonly type: 'stored'; readonly sequence: number; readonly duplicate: boolean }
-  /** Somebody else wrote the subject first: read it back and obey. */
-  | { readonly type: 'conflict' }
-  /** The stream is full or refuses the message: nothing was stored. */
-  | { readonly type: 'refused'; readonly detail: string }
-
-export type Stored = {
-  readonly subject: string
-  readonly sequence: number
-  readonly timeMs: number
-  readonly body: Uint8Array
-  header(name: string): string
-}
-
-export type Heard = {
-  readonly subject: string
-  readonly reply: string
-  readonly body: Uint8Array
-  /** The status line's code of a server message (404, 408, 409, 503), else 0. */
-  readonly status: number
-  readonly statusText: string
-  /** The last value of a header, exact case; empty if absent. */
-  header(name: string): string
-}
-
 export type BusOptions = {
   readonly url: string
   readonly user?: string | undefined
@@ -82,16 +57,6 @@ export type BusOptions = {
   readonly inboxPrefix: string
   readonly name: string
   readonly onStatus?: (event: string) => void
-}
-
-/** The outcome is unknown (timeout, disconnect) or the server said no; nothing may be assumed to have happened or not. */
-export class BusError extends Error {
-  readonly code: number
-  constructor(message: string, code = 0) {
-    super(message)
-    this.name = 'BusError'
-    this.code = code
-  }
 }
 
 const appendTimeoutMs = 5_000
@@ -125,7 +90,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       const entry = waiting.get(key)
       if (entry === undefined) return
       waiting.delete(key)
-      settle(entry, message)
+      settle(entry, message.data)
     },
   })
   const sweep = setInterval(() => {
@@ -247,28 +212,12 @@ function appendHeaders(options: AppendOptions): MsgHdrs | undefined {
   return result
 }
 
-type PubAck = {
-  readonly seq?: number
-  readonly duplicate?: boolean
-  readonly error?: { readonly err_code?: number; readonly description?: string }
-}
-
-/** 10071 and, since 2.12, 10164 mean that the compare-and-set lost; 10158 that it is still in flight elsewhere. */
-function settle(entry: Waiting, message: Msg): void {
-  if (message.data.length === 0) {
-    entry.reject(new BusError('no stream owns this subject', 503))
-    return
+function settle(entry: Waiting, ack: Uint8Array): void {
+  try {
+    entry.resolve(parseAck(ack))
+  } catch (error) {
+    entry.reject(error as Error)
   }
-  const ack = JSON.parse(message.string()) as PubAck
-  if (ack.error === undefined) {
-    entry.resolve({ type: 'stored', sequence: ack.seq ?? 0, duplicate: ack.duplicate === true })
-    return
-  }
-  const code = ack.error.err_code ?? 0
-  const detail = ack.error.description ?? 'refused'
-  if (code === 10071 || code === 10164) entry.resolve({ type: 'conflict' })
-  else if (code === 10158) entry.reject(new BusError(detail, code))
-  else entry.resolve({ type: 'refused', detail })
 }
 
 async function requestJson(
@@ -298,31 +247,6 @@ async function missing<T>(answer: Promise<T>): Promise<T | undefined> {
   } catch (error) {
     if (error instanceof BusError && [10037, 10043, 10057].includes(error.code)) return undefined
     throw error
-  }
-}
-
-function storedFromApi(answer: Record<string, unknown> | undefined): Stored | undefined {
-  if (answer === undefined) return undefined
-  const message = answer['message'] as {
-    subject: string
-    seq: number
-    time: string
-    data?: string
-    hdrs?: string
-  }
-  const lines = Buffer.from(message.hdrs ?? '', 'base64')
-    .toString()
-    .split('\r\n')
-  return {
-    subject: message.subject,
-    sequence: message.seq,
-    timeMs: Date.parse(message.time),
-    body: Buffer.from(message.data ?? '', 'base64'),
-    header: (name) =>
-      lines
-        .findLast((line) => line.startsWith(`${name}:`))
-        ?.slice(name.length + 1)
-        .trim() ?? '',
   }
 }
 

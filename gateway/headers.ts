@@ -1,7 +1,7 @@
 import type { State } from '../audit/lifecycle.ts'
 import { constraintsHash, sha256Hex } from '../policy/digest.ts'
 import type { JobId } from '../policy/job-id.ts'
-import type { Headers } from './bus.ts'
+import type { Headers } from './message.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
 import { resultToken, saltOf } from './salt.ts'

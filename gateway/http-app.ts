@@ -1,7 +1,7 @@
 import { Hono, type Context, type Handler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { jobBytesMax } from '../policy/job.ts'
-import { BusError } from './bus.ts'
+import { BusError } from './message.ts'
 import { approvalRoutes } from './http-approvals.ts'
 import { guardDev, secureHeaders } from './http-guard.ts'
 import { healthRoutes, type ReadyCheck } from './http-health.ts'
@@ -59,6 +59,8 @@ function mount(app: Hono, routes: readonly Route[]): void {
 }
 
 function tooLarge(c: Context): Response {
+  // The rest of the body is not read, so the connection cannot carry another request.
+  c.header('Connection', 'close')
   return problem(c, 'payload_too_large', `a request has at most ${jobBytesMax} bytes`)
 }
 

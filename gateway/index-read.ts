@@ -1,4 +1,5 @@
-import { BusError, type Bus, type Heard } from './bus.ts'
+import type { Bus } from './bus.ts'
+import { BusError, type Heard } from './message.ts'
 
 /** Reads a stream from one sequence to another, many reads in flight, as fast as the server answers. */
 export type Reader = {

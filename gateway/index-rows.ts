@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Bus, Stored } from './bus.ts'
+import type { Bus } from './bus.ts'
+import type { Stored } from './message.ts'
 
 const inFlightMax = 64
 const triesMax = 4

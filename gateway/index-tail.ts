@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BusError } from './bus.ts'
+import { BusError } from './message.ts'
 import type { Position } from './chain.ts'
 import { createAuditIndex, recordRow, rowOf, type AuditIndex, type Row } from './index-audit.ts'
 import { openReader } from './index-read.ts'

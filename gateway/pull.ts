@@ -1,4 +1,5 @@
-import type { Bus, Heard } from './bus.ts'
+import type { Bus } from './bus.ts'
+import type { Heard } from './message.ts'
 
 /** A message of a stream, delivered to one of the gateways; it comes again until somebody acknowledges it. */
 export type Delivery = {

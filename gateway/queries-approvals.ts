@@ -3,7 +3,7 @@ import { decodeRecord, type AuditRecord, type Resolution } from '../audit/record
 import type { Constraints } from '../policy/constraints.ts'
 import type { JobId } from '../policy/job-id.ts'
 import { parseJob, type Job } from '../policy/job.ts'
-import { BusError } from './bus.ts'
+import { BusError } from './message.ts'
 import type { AuditIndex } from './index-audit.ts'
 import type { Io } from './io.ts'
 import { readMany } from './index-rows.ts'
