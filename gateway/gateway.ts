@@ -21,6 +21,7 @@ import { openQueries } from './queries.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
 import { gatewayConsumer, intakeStream, resultsStream } from './streams.ts'
 import { auditControlSubject, auditPolicySubject } from './subjects.ts'
+import { createTickets } from './tickets.ts'
 import { startTimers, type Timers } from './timers.ts'
 import { parseTopology, placedAgents, type Topology } from './topology.ts'
 import { version } from './version.ts'
@@ -33,18 +34,19 @@ const intakeInFlightMax = 256
 const intakePerAgentPerSecMax = 20_000
 const commandTriesMax = 20
 
+/** What a test puts in the place of the real thing. */
+export type Replacements = Partial<Pick<Io, 'evaluate'>> & { readonly bus?: (bus: Bus) => Bus }
+
 /** Everything open, in the order in which it depends on each other; `stop` goes the other way round. */
-export async function startGateway(
-  config: Config,
-  replace: Partial<Pick<Io, 'evaluate'>> = {},
-): Promise<Gateway> {
+export async function startGateway(config: Config, replace: Replacements = {}): Promise<Gateway> {
   const log = createLog(config.logLevel, config.gateway)
   const metrics = createMetrics()
   const topology = readTopology(config.topologyFile, await readFile(config.topologyFile, 'utf8'))
   const keys = await readKeys(config.keysFile)
   let announce: (change: PolicyChange) => void = () => undefined
   const policyFile = await openPolicyFile(config.policyFile, (change) => announce(change))
-  const bus = await connect(config, (event) => log.info({ event }, 'bus'))
+  const connected = await connect(config, (event) => log.info({ event }, 'bus'))
+  const bus = replace.bus?.(connected) ?? connected
   let timers: Timers | undefined
   const io: Io = {
     bus,
@@ -53,6 +55,7 @@ export async function startGateway(
     config,
     topology,
     keys,
+    tickets: createTickets(keys.ticketKey),
     log,
     metrics,
     policy: policyFile.current,
@@ -74,7 +77,7 @@ export async function startGateway(
   ])
   openAnswers(io)
   openApprovers(io, refusals)
-  timers = startTimers(io)
+  timers = await startTimers(io)
   const pulls = startPulls(io, refusals, watch)
   const queries = openQueries(io)
   let draining = false
@@ -201,6 +204,7 @@ async function recordStart(io: Io): Promise<void> {
     decision_timeout_ms: config.decisionTimeoutMs,
     policy_snapshot: policy().snapshot,
     source_hash: policy().sourceHash,
+    ticket_key: { id: io.tickets.keyId, public_key: io.tickets.publicKey },
   })
 }
 

@@ -29,15 +29,26 @@ export function jobHeaders(io: Io, at: Position): Headers {
   }
 }
 
-/** The same for one attempt, with its deadline and the token that its result must echo. */
-export function dispatchHeaders(io: Io, at: Position): Headers {
+/** The same for one attempt, with its deadline, the token that its result must echo, and the gate's own signature. */
+export async function dispatchHeaders(io: Io, at: Position): Promise<Headers> {
   const { data } = at.record
-  if (data.dispatch === undefined) throw new Error(`record ${at.record.id} dispatches nothing`)
+  const run = data.dispatch
+  if (run === undefined) throw new Error(`record ${at.record.id} dispatches nothing`)
+  const attempt = String(run.attempt)
   return {
     ...jobHeaders(io, at),
-    'Sluice-Attempt': String(data.dispatch.attempt),
-    'Sluice-Deadline': data.dispatch.deadline,
-    'Sluice-Result-Token': resultToken(io.keys, data.job_id, data.dispatch.attempt, at.sequence),
+    'Sluice-Attempt': attempt,
+    'Sluice-Deadline': run.deadline,
+    'Sluice-Result-Token': resultToken(io.keys, data.job_id, run.attempt, at.sequence),
+    'Sluice-Ticket': await io.tickets.sign({
+      job: data.job_id,
+      topic: data.topic,
+      attempt,
+      decision: String(at.sequence),
+      job_hash: data.job_hash,
+      constraints_hash: constraintsHash(data.decision.constraints),
+      deadline: run.deadline,
+    }),
   }
 }
 

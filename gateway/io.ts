@@ -7,6 +7,7 @@ import type { Keys } from './keys.ts'
 import type { Limiter } from './limiter.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import type { Tickets } from './tickets.ts'
 import type { Topology } from './topology.ts'
 
 /** Everything a gateway acts with; complete after start-up, nothing in it is optional. */
@@ -17,6 +18,7 @@ export type Io = {
   readonly config: Config
   readonly topology: Topology
   readonly keys: Keys
+  readonly tickets: Tickets
   readonly log: Log
   readonly metrics: Metrics
   /** The policy in force; swapped whole, so a job keeps the one it started with. */

@@ -92,7 +92,7 @@ async function dispatch(io: Io, at: Position, around: Around): Promise<JobEvent 
   const appended = await io.bus.append(subject, body, {
     expect: 0,
     messageId: `${data.job_id}.${run.attempt}`,
-    headers: dispatchHeaders(io, at),
+    headers: await dispatchHeaders(io, at),
   })
   // A conflict means that this attempt is in WORK already: exactly what the record asks for.
   if (appended.type === 'refused') throw new BusError(`WORK refused a dispatch: ${appended.detail}`)
