@@ -1,0 +1,115 @@
+import { argv, env } from 'node:process'
+import { pathToFileURL } from 'node:url'
+
+import { readArguments } from '../cli/arguments.ts'
+import { findNats } from '../cli/dev/nats-binary.ts'
+import { exitCodes } from '../cli/exit-codes.ts'
+import { runPipeline } from './pipeline.ts'
+import { describeMachine, describeVersions, pipelineTable } from './report.ts'
+import type { Load } from './round.ts'
+
+const help = `usage: npm run bench -- [pipeline] [--json] [options]
+
+pipeline   jobs from an agent's publish to a worker's receipt: through the gate, through the two bare writes,
+           through a relay that stores nothing; one after the other in every round, medians of the rounds
+
+  --json             one line of JSON on standard output
+  --rounds N         default 5
+  --jobs N           measured jobs per round, default 20000
+  --warm-up N        jobs before them, default 5000
+  --open-jobs N      jobs of the latency phase, default 2000
+  --open-rate N      and how many of them a second, default 1000
+  --window N         jobs on their way at most, default 4096
+  --cpu-prof FOLDER  a processor profile of each governed gateway`
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`)
+
+/** The bench as a command; progress on standard error, figures on standard output. */
+export async function run(args: readonly string[]): Promise<number> {
+  const given = readArguments(args, {
+    json: 'flag',
+    help: 'flag',
+    rounds: 'text',
+    jobs: 'text',
+    'warm-up': 'text',
+    'open-jobs': 'text',
+    'open-rate': 'text',
+    window: 'text',
+    'cpu-prof': 'text',
+  })
+  const problem = given.ok ? unknownSuite(given.rest) : given.problem
+  if (!given.ok || problem !== undefined) {
+    say(`${problem}\n\n${help}`)
+    return exitCodes.usage
+  }
+  if (given.flags.has('help')) {
+    console.log(help)
+    return exitCodes.ok
+  }
+  const read = readLoad(given.text)
+  if (!read.ok) {
+    say(`${read.problem}\n\n${help}`)
+    return exitCodes.usage
+  }
+  const found = await findNats(env, say)
+  if (!found.ok) {
+    for (const line of found.lines) say(line)
+    return exitCodes.unreachable
+  }
+  const machine = describeMachine()
+  const { binary } = found.nats
+  const pipeline = await runPipeline({ ...read, binary, profileDir: given.text['cpu-prof'], say })
+  const versions = await describeVersions(found.nats)
+  if (given.flags.has('json')) console.log(JSON.stringify({ pipeline, machine, versions }))
+  else {
+    console.log(
+      `${machine.cpu}, ${machine.cores} cores; Node ${versions.node}, nats-server ${versions.nats_server}\n`,
+    )
+    console.log(pipelineTable(pipeline))
+  }
+  return exitCodes.ok
+}
+
+function unknownSuite(rest: readonly string[]): string | undefined {
+  const unknown = rest.find((name) => name !== 'pipeline')
+  return unknown === undefined ? undefined : `there is no suite ${unknown}`
+}
+
+const defaults = {
+  rounds: 5,
+  jobs: 20_000,
+  'warm-up': 5_000,
+  'open-jobs': 2_000,
+  'open-rate': 1_000,
+  window: 4_096,
+}
+const countMax = 2_000_000
+/** The worker says only every so often what it got; a smaller window would run dry in between. */
+const windowMin = 256
+
+function readLoad(
+  text: Readonly<Record<string, string>>,
+): { ok: true; rounds: number; load: Load } | { ok: false; problem: string } {
+  const values = { ...defaults }
+  for (const name of Object.keys(defaults) as (keyof typeof defaults)[]) {
+    const value = Number(text[name] ?? defaults[name])
+    const least = name === 'window' ? windowMin : 1
+    if (!Number.isInteger(value) || value < least || value > countMax) {
+      return { ok: false, problem: `--${name} must be a whole number from ${least} to ${countMax}` }
+    }
+    values[name] = value
+  }
+  return {
+    ok: true,
+    rounds: values.rounds,
+    load: {
+      warmUp: values['warm-up'],
+      jobs: values.jobs,
+      window: values.window,
+      openPerSec: values['open-rate'],
+      openJobs: values['open-jobs'],
+    },
+  }
+}
+
+if (import.meta.url === pathToFileURL(argv[1] ?? '').href) process.exit(await run(argv.slice(2)))

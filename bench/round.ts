@@ -1,0 +1,125 @@
+import { readFile } from 'node:fs/promises'
+
+import { startChild, type Child } from './children.ts'
+import type { AgentOrder, AgentWord, Sample, WorkerOrder, WorkerWord } from './protocol.ts'
+import { readTrail, type Trail } from './trail.ts'
+import type { Ground } from './variants.ts'
+
+/** How much one round does. */
+export type Load = {
+  /** Jobs before the clock starts: compilers and caches. */
+  warmUp: number
+  jobs: number
+  /** Jobs on their way at most, while throughput is measured. */
+  window: number
+  openPerSec: number
+  openJobs: number
+}
+
+export type Round = {
+  perSec: number
+  /** From publish to receipt while `openPerSec` are published, in milliseconds. */
+  latenciesMs: number[]
+  /** Processor time of the process in the middle for one job, in microseconds; NaN where the system does not say. */
+  cpuUsPerJob: number
+  trail: Trail | undefined
+  sample: Sample
+}
+
+type Agent = Child<AgentOrder, AgentWord>
+type Worker = Child<WorkerOrder, WorkerWord>
+
+const phaseWithinMs = 30_000
+const settleMs = 150
+
+/** Runs one round and checks it: every job was received once, and each has its one record. Throws if not. */
+export async function runRound(ground: Ground, load: Load): Promise<Round> {
+  const worker: Worker = startChild('worker', ground.worker)
+  const agent: Agent = startChild('agent', ground.agent)
+  worker.onWord((word) => {
+    if (word.type === 'credit') agent.order(word)
+  })
+  try {
+    await Promise.all([worker.word('ready', phaseWithinMs), agent.word('ready', phaseWithinMs)])
+    await phase(agent, worker, { type: 'closed', first: 0, count: load.warmUp, window: load.window })
+    const cpuBeforeUs = await cpuUs(ground.between.pid)
+    const closed = await phase(agent, worker, {
+      type: 'closed',
+      first: load.warmUp,
+      count: load.jobs,
+      window: load.window,
+    })
+    const cpuAfterUs = await cpuUs(ground.between.pid)
+    const open = await phase(agent, worker, {
+      type: 'open',
+      first: load.warmUp + load.jobs,
+      count: load.openJobs,
+      perSec: load.openPerSec,
+    })
+    const { trail, sample } = await check(ground, worker, load.warmUp + load.jobs + load.openJobs)
+    return {
+      perSec: (load.jobs / closed.tookUs) * 1_000_000,
+      latenciesMs: open.latenciesUs.map((us) => us / 1_000),
+      cpuUsPerJob: (cpuAfterUs - cpuBeforeUs) / load.jobs,
+      trail,
+      sample,
+    }
+  } finally {
+    await Promise.all([agent.stop(), worker.stop()])
+  }
+}
+
+type Phase = { tookUs: number; latenciesUs: number[] }
+
+/** From the first publish to the last receipt. */
+async function phase(
+  agent: Agent,
+  worker: Worker,
+  order: Exclude<AgentOrder, { type: 'credit' }>,
+): Promise<Phase> {
+  worker.order({ type: 'expect', first: order.first, count: order.count })
+  agent.order(order)
+  const begun = await agent.word('begun', phaseWithinMs)
+  const complete = await worker.word('complete', phaseWithinMs).catch(async (error: unknown) => {
+    const seen = await counted(worker)
+    throw new Error(`${seen.jobs} jobs received in all, not all of ${order.count} more`, { cause: error })
+  })
+  await agent.word('sent', phaseWithinMs)
+  return { tookUs: complete.atUs - begun.atUs, latenciesUs: complete.latencies }
+}
+
+async function counted(worker: Worker): Promise<Extract<WorkerWord, { type: 'seen' }>> {
+  worker.order({ type: 'report' })
+  return worker.word('seen', phaseWithinMs)
+}
+
+async function check(
+  ground: Ground,
+  worker: Worker,
+  published: number,
+): Promise<{ trail: Trail | undefined; sample: Sample }> {
+  // A double would come a moment after the first.
+  await new Promise((resolve) => setTimeout(resolve, settleMs))
+  const { jobs, doubled, unknown, sample } = await counted(worker)
+  if (jobs !== published || doubled > 0 || unknown > 0 || sample === undefined) {
+    throw new Error(`${published} jobs published, ${jobs} received, ${doubled} twice, ${unknown} unknown`)
+  }
+  if (ground.auditor === undefined) return { trail: undefined, sample }
+  const job = sample.headers.find(([name]) => name === 'Sluice-Job')?.[1]
+  const trail = await readTrail(ground.auditor, job)
+  if (trail.records !== published || trail.jobs !== published) {
+    throw new Error(`${published} jobs published, ${trail.records} records of ${trail.jobs} jobs in AUDIT`)
+  }
+  return { trail, sample }
+}
+
+const ticksPerSec = 100
+
+/** User and system time of a process so far; NaN where there is no /proc. */
+async function cpuUs(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
+  if (text === undefined) return NaN
+  // The second field is the command in brackets and may hold anything; the two times are the 14th and the 15th.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return ((Number(fields[11]) + Number(fields[12])) / ticksPerSec) * 1_000_000
+}
