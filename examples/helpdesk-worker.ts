@@ -32,8 +32,8 @@ async function work(topic: string, job: string, payload: Record<string, unknown>
       return about(id, await changeTickets(file, job, id, (ticket) => update(ticket, payload)))
     case 'job.mcp-bridge.write.add_comment':
       return about(id, await changeTickets(file, job, id, (ticket) => comment(ticket, payload)))
-    case 'job.mcp-bridge.write.clear_comments':
-      return about(id, await changeTickets(file, job, id, (ticket) => void (ticket.comments = [])))
+    case 'job.mcp-bridge.write.remove_comments':
+      return about(id, await changeTickets(file, job, id, (ticket) => removeComments(ticket, payload)))
     case 'job.mcp-bridge.write.close_ticket':
       return about(id, await changeTickets(file, job, id, (ticket) => void (ticket.status = 'closed')))
     default:
@@ -53,6 +53,11 @@ function update(ticket: Ticket, payload: Record<string, unknown>): void {
 
 function comment(ticket: Ticket, payload: Record<string, unknown>): void {
   ticket.comments.push(text(payload['comment']) ?? 'looked at it')
+}
+
+function removeComments(ticket: Ticket, payload: Record<string, unknown>): void {
+  const containing = text(payload['containing']) ?? ''
+  ticket.comments = ticket.comments.filter((said) => !said.includes(containing))
 }
 
 function text(value: unknown): string | undefined {

@@ -1,0 +1,55 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { credentialsOf } from '../dev/credentials.ts'
+import { storedPasswords } from '../dev/data-dir.ts'
+import { readInputs } from '../dev/inputs.ts'
+import { findNats } from '../dev/nats-binary.ts'
+import { freePort } from '../dev/ports.ts'
+import { Opened, startStack } from '../dev/stack.ts'
+import { exitCodes } from '../exit-codes.ts'
+import type { Place } from './stage.ts'
+
+/** A stack of the drill's own, on free ports, in a folder that is gone afterwards. */
+export type PrivateStack =
+  | { readonly ok: true; readonly place: Place; close(): Promise<void> }
+  | { readonly ok: false; readonly code: number; readonly lines: readonly string[] }
+
+/** Starts what `sluice dev` starts: a server, a gateway, the demo workers. */
+export async function startPrivateStack(say: (line: string) => void): Promise<PrivateStack> {
+  const search = await findNats(process.env, say)
+  if (!search.ok) return { ok: false, code: exitCodes.unreachable, lines: search.lines }
+  const read = await readInputs(undefined, process.cwd())
+  if (!read.ok) return { ok: false, code: exitCodes.badConfiguration, lines: read.problems }
+  const { inputs } = read
+  const dataDir = await mkdtemp(join(tmpdir(), 'sluice-drill-'))
+  const opened = new Opened()
+  const close = async (): Promise<void> => {
+    await opened.close()
+    await rm(dataDir, { recursive: true, force: true })
+  }
+  try {
+    const passwords = await storedPasswords(dataDir, inputs.topology)
+    const credentials = credentialsOf(inputs.topology, passwords)
+    const { nats, gateways } = await startStack(
+      {
+        ...{ inputs, dataDir, passwords, credentials, say },
+        natsBinary: search.nats.binary,
+        natsPort: -1,
+        httpPorts: [await freePort(0)],
+        demo: true,
+        changed: () => undefined,
+      },
+      opened,
+    )
+    return {
+      ok: true,
+      place: { nats_url: nats.url, http_url: gateways[0]?.httpUrl ?? '', credentials },
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
