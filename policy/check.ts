@@ -4,17 +4,17 @@ import type { Condition, LabelCondition } from './rule.ts'
 import { windowHolds, type TimeWindow } from './time-window.ts'
 import { dimension, noTags, type Vocabulary } from './vocabulary.ts'
 
-/**
- * One question about a job, over numbers where the vocabulary has them. All checks have the same fields, whatever their kind,
- * because they are asked millions of times.
- */
-export type Check = {
-  readonly kind: 'word' | 'topic' | 'any-tag' | 'all-tags' | 'no-such-tag' | 'untagged' | 'other'
-  /** The dimension a tree can branch on for this check, or -1. */
-  readonly dimension: number
-  readonly ids: readonly number[]
-  readonly other: ((job: Job) => boolean) | null
-}
+/** One question about a job, over numbers where the vocabulary has them. */
+export type Check =
+  | {
+      readonly kind: 'word' | 'topic' | 'any-tag' | 'all-tags'
+      readonly dimension: number
+      readonly ids: readonly number[]
+    }
+  | { readonly kind: 'untagged'; readonly dimension: number; readonly ids: readonly number[] }
+  /** These have no values that a tree could branch on. */
+  | { readonly kind: 'no-such-tag'; readonly dimension: null; readonly ids: readonly number[] }
+  | { readonly kind: 'other'; readonly dimension: null; readonly holds: (job: Job) => boolean }
 
 /** What a record must keep as a truth value: a payload cannot be stored, and a zone's rules change over the years. */
 export type Atom =
@@ -30,24 +30,18 @@ export function checksOf(condition: Condition, vocabulary: Vocabulary): Checks {
   const numbers = (of: number, words: readonly string[]) =>
     words.map((word) => vocabulary.wordNumber(of, word))
   const checks: Check[] = []
-  const add = (kind: Check['kind'], of: number, words: readonly string[]) => {
-    checks.push({ kind, dimension: of, ids: numbers(of, words), other: null })
+  const add = (kind: 'word' | 'topic' | 'any-tag' | 'all-tags', of: number, words: readonly string[]) => {
+    checks.push({ kind, dimension: of, ids: numbers(of, words) })
   }
   if (topics !== undefined) add('topic', dimension.topic, topics)
   if (tenants !== undefined) add('word', dimension.tenant, tenants)
   if (actors !== undefined) add('word', dimension.actor, actors)
   if (capabilities !== undefined) add('word', dimension.capability, capabilities)
-  if (riskTags?.empty === true)
-    checks.push({ kind: 'untagged', dimension: dimension.tag, ids: [noTags], other: null })
+  if (riskTags?.empty === true) checks.push({ kind: 'untagged', dimension: dimension.tag, ids: [noTags] })
   if (riskTags?.any !== undefined) add('any-tag', dimension.tag, riskTags.any)
   if (riskTags?.all !== undefined) add('all-tags', dimension.tag, riskTags.all)
   if (riskTags?.none !== undefined) {
-    checks.push({
-      kind: 'no-such-tag',
-      dimension: -1,
-      ids: numbers(dimension.tag, riskTags.none),
-      other: null,
-    })
+    checks.push({ kind: 'no-such-tag', dimension: null, ids: numbers(dimension.tag, riskTags.none) })
   }
   for (const label of labels ?? []) {
     if (label.kind === 'one_of') add('word', vocabulary.labelDimension(label.key), label.values)
@@ -61,8 +55,8 @@ export function checksOf(condition: Condition, vocabulary: Vocabulary): Checks {
   return { checks, atoms }
 }
 
-function otherCheck(other: (job: Job) => boolean): Check {
-  return { kind: 'other', dimension: -1, ids: [], other }
+function otherCheck(holds: (job: Job) => boolean): Check {
+  return { kind: 'other', dimension: null, holds }
 }
 
 export function labelHolds(label: LabelCondition, job: Job): boolean {
@@ -79,29 +73,4 @@ export function labelHolds(label: LabelCondition, job: Job): boolean {
 
 export function atomHolds(atom: Atom, job: Job, nowMs: number): boolean {
   return atom.payload === null ? windowHolds(atom.time, nowMs) : payloadHolds(atom.payload, job.payload)
-}
-
-/** Does the check hold for the job that the vocabulary is about? */
-export function checkHolds(check: Check, job: Job, vocabulary: Vocabulary): boolean {
-  const { ids } = check
-  switch (check.kind) {
-    case 'word':
-      return ids.includes(vocabulary.value(check.dimension))
-    case 'topic':
-      for (const id of ids) if (vocabulary.hasTopic(id)) return true
-      return false
-    case 'any-tag':
-      for (const id of ids) if (vocabulary.hasTag(id)) return true
-      return false
-    case 'all-tags':
-      for (const id of ids) if (!vocabulary.hasTag(id)) return false
-      return true
-    case 'no-such-tag':
-      for (const id of ids) if (vocabulary.hasTag(id)) return false
-      return true
-    case 'untagged':
-      return vocabulary.isUntagged()
-    case 'other':
-      return check.other === null || check.other(job)
-  }
 }

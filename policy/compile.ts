@@ -1,7 +1,7 @@
 import { compileCondition, normalList } from './compile-condition.ts'
 import { compileRule } from './compile-rule.ts'
 import { canonicalJson, sha256Hex } from './digest.ts'
-import { MergeMemo } from './merge.ts'
+import { mergesOf } from './merge.ts'
 import type { Derivation, Policy, RiskTier, Rule } from './rule.ts'
 import { RuleIndex } from './rule-index.ts'
 import type { PolicyFile } from './schema.ts'
@@ -30,7 +30,7 @@ export function compilePolicy(files: readonly PolicyFile[], sourceHash: string):
     derivations,
     riskTiers,
     index: new RuleIndex(rules, derivations),
-    merges: new MergeMemo(rules),
+    merges: mergesOf(),
   }
 }
 

@@ -1,14 +1,17 @@
-import { checkHolds, type Check } from './check.ts'
+import type { Check } from './check.ts'
 import type { Job } from './job.ts'
 import { absent, PairTable } from './pair-table.ts'
+import { Program } from './program.ts'
+import { bestDimension, branchable, childOf, type Entry } from './split.ts'
 import { dimension, type Vocabulary } from './vocabulary.ts'
 
-/** A rule on its way down the tree: the checks that the path has not yet answered. */
-type Entry = { readonly rule: number; readonly checks: readonly Check[]; readonly copies: number }
-
+/** So few rules are looked at one by one. */
 const leafMax = 2
-/** A rule with lists of values stands once under each of them; beyond so many copies a list is looked at in the leaf instead. */
-const copiesMax = 256
+
+/** A node's numbers: the dimension it branches on, the node for the rules that do not name it, its own entries from and to. */
+const nodeStride = 4
+/** An entry's numbers: the rule, whether it can be met on several ways, its checks in the program from and to. */
+const entryStride = 4
 
 /**
  * Finds all rules whose checks hold without asking every rule. A node branches on one dimension: the rules that name values of
@@ -18,145 +21,110 @@ const copiesMax = 256
 export class DecisionTree {
   private readonly vocabulary: Vocabulary
   private readonly edges = new PairTable()
-  private readonly dimensions: number[] = []
-  private readonly rests: number[] = []
-  private readonly leaves: (readonly Entry[])[] = []
+  private readonly program = new Program()
+  private readonly nodes: Int32Array
+  private readonly entries: Int32Array
   private readonly foundTurn: Float64Array
   private turn = 0
-  private readonly root: number
 
   constructor(rules: readonly (readonly Check[])[], vocabulary: Vocabulary) {
     this.vocabulary = vocabulary
+    const written = { nodes: [] as number[], entries: [] as number[] }
+    this.build(
+      rules.map((checks, rule) => ({ rule, checks, copies: 1, severalWays: false })),
+      written,
+    )
+    this.program.close()
+    this.nodes = Int32Array.from(written.nodes)
+    this.entries = Int32Array.from(written.entries)
     this.foundTurn = new Float64Array(rules.length)
-    this.root = this.build(rules.map((checks, rule) => ({ rule, checks, copies: 1 })))
   }
 
   /** Puts the numbers of all rules whose checks hold into `found` (emptied first), in ascending order. */
   find(job: Job, found: number[]): void {
     found.length = 0
     this.turn++
-    this.visit(this.root, job, found)
+    this.visit(0, job, found)
     sort(found)
   }
 
   private visit(from: number, job: Job, found: number[]): void {
-    for (let node = from; node !== absent; node = this.rests[node] ?? absent) {
-      const leaf = this.leaves[node]
-      if (leaf !== undefined) for (const entry of leaf) this.consider(entry, job, found)
-      const of = this.dimensions[node] ?? absent
+    const { nodes, vocabulary, edges } = this
+    for (let node = from; node !== absent;) {
+      const at = node * nodeStride
+      const end = nodes[at + 3] ?? 0
+      for (let entry = nodes[at + 2] ?? 0; entry < end; entry += entryStride) this.consider(entry, job, found)
+      const of = nodes[at] ?? absent
       if (of === absent) return
-      if (of === dimension.topic) this.visitEach(node, this.vocabulary.topics(), job, found)
-      else if (of === dimension.tag) this.visitEach(node, this.vocabulary.tags(), job, found)
+      if (of === dimension.topic) this.visitEach(node, vocabulary.topics(), job, found)
+      else if (of === dimension.tag) this.visitEach(node, vocabulary.tags(), job, found)
       else {
-        const value = this.vocabulary.value(of)
-        const below = value === absent ? absent : this.edges.get(node, value)
+        const value = vocabulary.value(of)
+        const below = value === absent ? absent : edges.get(node, value)
         if (below !== absent) this.visit(below, job, found)
       }
+      node = nodes[at + 1] ?? absent
     }
   }
 
   private visitEach(node: number, values: readonly number[], job: Job, found: number[]): void {
-    for (const value of values) {
-      const below = this.edges.get(node, value)
+    for (let index = 0; index < values.length; index++) {
+      const below = this.edges.get(node, values[index] ?? 0)
       if (below !== absent) this.visit(below, job, found)
     }
   }
 
-  private consider(entry: Entry, job: Job, found: number[]): void {
-    const { rule, checks } = entry
-    // A rule with several values can be reached along several branches.
-    if (this.foundTurn[rule] === this.turn) return
-    for (const check of checks) if (!checkHolds(check, job, this.vocabulary)) return
-    this.foundTurn[rule] = this.turn
+  private consider(entry: number, job: Job, found: number[]): void {
+    const { entries } = this
+    const rule = entries[entry] ?? 0
+    const severalWays = entries[entry + 1] === 1
+    if (severalWays && this.foundTurn[rule] === this.turn) return
+    if (!this.program.holds(entries[entry + 2] ?? 0, entries[entry + 3] ?? 0, job, this.vocabulary)) return
+    if (severalWays) this.foundTurn[rule] = this.turn
     found.push(rule)
   }
 
-  private build(entries: readonly Entry[]): number {
-    const node = this.dimensions.push(absent) - 1
-    this.rests.push(absent)
-    this.leaves.push(none)
-    const of = entries.length > leafMax ? bestDimension(entries) : absent
+  private build(rules: readonly Entry[], written: { nodes: number[]; entries: number[] }): number {
+    const node = written.nodes.length / nodeStride
+    const of = rules.length > leafMax ? bestDimension(rules) : absent
+    written.nodes.push(of, absent, 0, 0)
     if (of === absent) {
-      this.leaves[node] = entries
+      this.writeEntries(node, rules, written)
       return node
     }
-    this.dimensions[node] = of
     const rest: Entry[] = []
     const below = new Map<number, Entry[]>()
-    for (const entry of entries) {
+    for (const entry of rules) {
       const check = branchable(entry, of)
       if (check === undefined) {
         rest.push(entry)
         continue
       }
-      const ids = valuesToBranchOn(check)
-      const child = {
-        rule: entry.rule,
-        checks: answered(entry.checks, check),
-        copies: entry.copies * ids.length,
-      }
-      for (const id of ids) {
-        const siblings = below.get(id)
-        if (siblings === undefined) below.set(id, [child])
+      const { child, values } = childOf(entry, check)
+      for (const value of values) {
+        const siblings = below.get(value)
+        if (siblings === undefined) below.set(value, [child])
         else siblings.push(child)
       }
     }
-    for (const [id, children] of below) this.edges.set(node, id, this.build(children))
-    if (rest.length > 0) this.rests[node] = this.build(rest)
+    for (const [value, children] of below) this.edges.set(node, value, this.build(children, written))
+    if (rest.length > 0) written.nodes[node * nodeStride + 1] = this.build(rest, written)
     return node
   }
-}
 
-const none: readonly Entry[] = []
-
-/** The check of an entry that a node can branch on in this dimension. */
-function branchable(entry: Entry, of: number): Check | undefined {
-  return entry.checks.find((check) => check.dimension === of && entry.copies * check.ids.length <= copiesMax)
-}
-
-/** One of the tags that must all be there is enough to find the rule. */
-function valuesToBranchOn(check: Check): readonly number[] {
-  return check.kind === 'all-tags' ? check.ids.slice(0, 1) : check.ids
-}
-
-/** Being below a value answers the check; of tags that must all be there, only the first is answered. */
-function answered(checks: readonly Check[], check: Check): readonly Check[] {
-  const others = checks.filter((other) => other !== check)
-  if (check.kind !== 'all-tags' || check.ids.length < 2) return others
-  return [...others, { ...check, ids: check.ids.slice(1) }]
-}
-
-/** The dimension that leaves the fewest rules to look at for a job of typical values, or `absent` if none helps. */
-function bestDimension(entries: readonly Entry[]): number {
-  const counts = new Map<number, { covered: number; byValue: Map<number, number> }>()
-  for (const entry of entries) {
-    let before = absent
-    for (const check of entry.checks) {
-      const of = check.dimension
-      if (of === absent || of === before || entry.copies * check.ids.length > copiesMax) continue
-      before = of
-      let count = counts.get(of)
-      if (count === undefined) counts.set(of, (count = { covered: 0, byValue: new Map() }))
-      count.covered++
-      for (const id of valuesToBranchOn(check)) count.byValue.set(id, (count.byValue.get(id) ?? 0) + 1)
+  private writeEntries(
+    node: number,
+    rules: readonly Entry[],
+    { nodes, entries }: { nodes: number[]; entries: number[] },
+  ): void {
+    nodes[node * nodeStride + 2] = entries.length
+    for (const { rule, checks, severalWays } of rules) {
+      const start = this.program.length
+      this.program.write(checks)
+      entries.push(rule, severalWays ? 1 : 0, start, this.program.length)
     }
+    nodes[node * nodeStride + 3] = entries.length
   }
-  let best: number = absent
-  let bestCost = Infinity
-  for (const [of, { covered, byValue }] of counts) {
-    let copies = 0
-    let squares = 0
-    for (const size of byValue.values()) {
-      copies += size
-      squares += size * size
-    }
-    const cost = entries.length - covered + squares / copies
-    if (cost < bestCost) {
-      best = of
-      bestCost = cost
-    }
-  }
-  return best
 }
 
 /** Insertion sort: a handful of numbers, without the call into the runtime. Many are rare and are sorted properly. */

@@ -1,6 +1,6 @@
 import type { Constraints } from './constraints.ts'
 import type { Job } from './job.ts'
-import type { ApprovalRequirement, Merged } from './merge.ts'
+import { mergedOutput, sortRules, type ApprovalRequirement, type Sorted } from './merge.ts'
 import type { OutputTerms, Policy, Rule, ThrottleTerms } from './rule.ts'
 import type { Truths } from './rule-index.ts'
 
@@ -65,14 +65,14 @@ const noThrottles: readonly Throttle[] = []
  */
 export function evaluate(policy: Policy, job: Job, facts: Facts): Evaluation {
   const { rules, derived, truths, unanswered } = policy.index.covering(job, facts.nowMs, facts.truths)
-  const merged = policy.merges.merged(rules)
-  const throttles = merged.throttling.length === 0 ? noThrottles : throttlesOf(merged, job, facts)
-  const denied = merged.denying !== null || !merged.granted
+  const sorted = sortRules(policy.rules, rules)
+  const denied = sorted.denying !== null || !sorted.granted
+  const throttles = denied || sorted.throttling.length === 0 ? noThrottles : throttlesOf(sorted, job, facts)
   return {
-    decision: decide(policy, merged, throttles, tierOf(policy, job.riskTags, derived)),
-    throttles: denied ? noThrottles : throttles,
-    approval: denied ? null : merged.approval,
-    output: denied ? null : merged.output,
+    decision: decide(policy, sorted, throttles, tierOf(policy, job.riskTags, derived)),
+    throttles,
+    approval: denied || sorted.approving.length === 0 ? null : policy.merges.approval.of(sorted.approving),
+    output: denied || sorted.output.length === 0 ? null : mergedOutput(sorted.output),
     tags: { declared: job.riskTags, derived },
     truths,
     unanswered,
@@ -92,48 +92,50 @@ export function builtinDecision(
 /** The gates in their order: deny, throttle, approval, constraints. */
 function decide(
   policy: Policy,
-  merged: Merged,
+  sorted: Sorted,
   throttles: readonly Throttle[],
   tier: string | undefined,
 ): Decision {
-  const { denying, granted, throttling, approving, constraining, first } = merged
-  if (denying !== null) return decision('DENY', denying, policy, merged, tier)
+  const { matched, denying, granted, throttling, approving, constraining, first } = sorted
+  if (denying !== null) return decision('DENY', denying, policy, matched, null, tier)
   if (!granted || first === null) {
     const denial = builtinDecision('DENY', 'sluice.no-match', noMatchReason, policy.snapshot)
-    const { matched } = merged
     return tier === undefined ? { ...denial, matched } : { ...denial, matched, risk_tier: tier }
   }
+  const constraints = constraining.length === 0 ? null : policy.merges.constraints.of(constraining)
   const waiting = throttles[0]
   if (waiting !== undefined) {
     const rule = throttling.find((candidate) => candidate.id === waiting.ruleId) ?? first
-    return decision('THROTTLE', rule, policy, merged, tier)
+    return decision('THROTTLE', rule, policy, matched, constraints, tier)
   }
-  if (approving !== null) return decision('REQUIRE_APPROVAL', approving, policy, merged, tier)
-  if (constraining !== null) return decision('ALLOW_WITH_CONSTRAINTS', constraining, policy, merged, tier)
-  return decision('ALLOW', first, policy, merged, tier)
+  if (approving[0] !== undefined) {
+    return decision('REQUIRE_APPROVAL', approving[0], policy, matched, constraints, tier)
+  }
+  if (constraining[0] !== undefined) {
+    return decision('ALLOW_WITH_CONSTRAINTS', constraining[0], policy, matched, constraints, tier)
+  }
+  return decision('ALLOW', first, policy, matched, null, tier)
 }
 
 function decision(
   type: DecisionType,
   rule: Rule,
   policy: Policy,
-  merged: Merged,
+  matched: readonly string[],
+  constraints: Constraints | null,
   tier: string | undefined,
 ): Decision {
-  const made = {
-    type,
-    rule_id: rule.id,
-    reason: rule.reason,
-    policy_snapshot: policy.snapshot,
-    constraints: type === 'DENY' ? null : merged.constraints,
-    matched: merged.matched,
-  }
-  return tier === undefined ? made : { ...made, risk_tier: tier }
+  const { id, reason } = rule
+  const { snapshot } = policy
+  if (tier === undefined)
+    return { type, rule_id: id, reason, policy_snapshot: snapshot, constraints, matched }
+  return { type, rule_id: id, reason, policy_snapshot: snapshot, constraints, matched, risk_tier: tier }
 }
 
 /** The matching limits that have not yet given this job a slot, each with the counter that the job falls under. */
-function throttlesOf(merged: Merged, job: Job, facts: Facts): readonly Throttle[] {
-  return merged.throttles
+function throttlesOf(sorted: Sorted, job: Job, facts: Facts): readonly Throttle[] {
+  return sorted.throttling
+    .flatMap((rule) => rule.throttle ?? [])
     .filter((terms) => !facts.granted.includes(terms.ruleId))
     .map((terms) => ({ ...terms, key: throttleKey(terms, job) }))
 }

@@ -1,6 +1,6 @@
 import { attemptsTotalSecMax, meetConstraints, type Constraints } from './constraints.ts'
 import { canonicalJson, shortHash } from './digest.ts'
-import type { Excluded, OutputTerms, Rule, Threshold, ThrottleTerms } from './rule.ts'
+import type { Excluded, OutputTerms, Rule, Threshold } from './rule.ts'
 
 /** What a person must agree to. `id` is a hash of the rules and their terms: the same requirement has the same id. */
 export type ApprovalRequirement = {
@@ -13,43 +13,59 @@ export type ApprovalRequirement = {
   readonly demands: readonly { readonly rule: string; readonly thresholds: readonly Threshold[] }[]
 }
 
-/** What a set of matching rules comes to, whoever the job's author is and whatever the time. */
-export type Merged = {
+/** Matching rules by what they want, each list in byte order of the ids, so that the first of a list is the one to name. */
+export type Sorted = {
   readonly matched: readonly string[]
+  readonly first: Rule | null
   readonly denying: Rule | null
   /** False if only rules that may not grant anything match. */
   readonly granted: boolean
-  readonly throttles: readonly ThrottleTerms[]
   readonly throttling: readonly Rule[]
-  readonly approving: Rule | null
-  readonly approval: ApprovalRequirement | null
-  readonly constraining: Rule | null
-  readonly constraints: Constraints | null
-  readonly first: Rule | null
-  readonly output: OutputTerms | null
+  readonly approving: readonly Rule[]
+  readonly constraining: readonly Rule[]
+  readonly output: readonly Rule[]
 }
 
-/** All matching rules in one: the order in which they come is that of their ids, so the first of a kind is the one to name. */
-export function mergeRules(matching: readonly Rule[]): Merged {
-  const approving = matching.filter((rule) => rule.decision === 'require_approval')
-  const throttling = matching.filter((rule) => rule.throttle !== null)
+const noRules: readonly Rule[] = []
+
+/** Sorts out what a set of matching rules wants. `numbers` are ascending places in `rules`, which are sorted by id. */
+export function sortRules(rules: readonly Rule[], numbers: readonly number[]): Sorted {
+  const matched: string[] = []
+  let denying: Rule | null = null
+  let granted = false
+  let throttling: Rule[] | undefined
+  let approving: Rule[] | undefined
+  let constraining: Rule[] | undefined
+  let output: Rule[] | undefined
+  for (let index = 0; index < numbers.length; index++) {
+    const rule = rules[numbers[index] ?? 0]
+    if (rule === undefined) continue
+    matched.push(rule.id)
+    if (!rule.overlay) granted = true
+    if (rule.decision === 'deny') denying ??= rule
+    if (rule.throttle !== null) (throttling ??= []).push(rule)
+    if (rule.approval !== null) (approving ??= []).push(rule)
+    if (rule.constraints !== null) (constraining ??= []).push(rule)
+    if (rule.output !== null) (output ??= []).push(rule)
+  }
   return {
-    matched: matching.map((rule) => rule.id),
-    denying: matching.find((rule) => rule.decision === 'deny') ?? null,
-    granted: matching.some((rule) => !rule.overlay),
-    throttling,
-    throttles: throttling.flatMap((rule) => rule.throttle ?? []),
-    approving: approving[0] ?? null,
-    approval: approving.length > 0 ? requirementOf(approving) : null,
-    constraining: matching.find((rule) => rule.constraints !== null) ?? null,
-    constraints: meetAll(matching),
-    first: matching[0] ?? null,
-    output: outputOf(matching),
+    matched,
+    first: rules[numbers[0] ?? -1] ?? null,
+    denying,
+    granted,
+    throttling: throttling ?? noRules,
+    approving: approving ?? noRules,
+    constraining: constraining ?? noRules,
+    output: output ?? noRules,
   }
 }
 
-function meetAll(matching: readonly Rule[]): Constraints | null {
-  const met = matching.reduce<Constraints | null>((so, rule) => meetConstraints(so, rule.constraints), null)
+/** What all of the rules' constraints come to. */
+function mergedConstraints(constraining: readonly Rule[]): Constraints | null {
+  const met = constraining.reduce<Constraints | null>(
+    (so, rule) => meetConstraints(so, rule.constraints),
+    null,
+  )
   return met === null ? null : withBoundedRetries(met)
 }
 
@@ -61,8 +77,10 @@ function withBoundedRetries(constraints: Constraints): Constraints {
   return retries > retriesMax ? { ...constraints, max_retries: retriesMax } : constraints
 }
 
-function requirementOf(rules: readonly Rule[]): ApprovalRequirement {
-  const terms = rules.flatMap((rule) =>
+/** What all of the rules' approvals come to. */
+function mergedApproval(approving: readonly Rule[]): ApprovalRequirement | null {
+  if (approving.length === 0) return null
+  const terms = approving.flatMap((rule) =>
     rule.approval === null ? [] : [{ rule: rule.id, approval: rule.approval }],
   )
   return {
@@ -75,63 +93,65 @@ function requirementOf(rules: readonly Rule[]): ApprovalRequirement {
   }
 }
 
-function outputOf(matching: readonly Rule[]): OutputTerms | null {
-  const terms = matching.flatMap((rule) => rule.output ?? [])
+/** What all of the rules' output blocks come to. */
+export function mergedOutput(rules: readonly Rule[]): OutputTerms | null {
+  const terms = rules.flatMap((rule) => rule.output ?? [])
   if (terms.length === 0) return null
   const quarantine = new Set(terms.flatMap((term) => term.quarantine))
   const redact = new Set(terms.flatMap((term) => term.redact).filter((name) => !quarantine.has(name)))
   return { quarantine: [...quarantine].toSorted(), redact: [...redact].toSorted() }
 }
 
-const mergedMax = 8_192
-
-type Node = { merged: Merged | null; below: Map<number, Node> | null }
+const memoMax = 4_096
 
 /**
- * Remembers what sets of rules come to: jobs are many, the sets of rules they match are few. Bounded: when it is full it
- * forgets everything and begins again.
+ * Remembers what a function makes of a list of rules: jobs are many, but the sets of rules that they match are few. One rule
+ * alone is remembered with the rule, a set by its ids, and when there are too many sets all are forgotten.
  */
-export class MergeMemo {
-  private readonly rules: readonly Rule[]
+class RulesMemo<Made> {
+  private readonly make: (rules: readonly Rule[]) => Made
   private readonly sizeMax: number
-  private root: Node = { merged: null, below: null }
-  private size = 0
+  private readonly alone = new WeakMap<Rule, Made>()
+  private readonly together = new Map<string, Made>()
 
-  /** With `sizeMax` 0 nothing is remembered. */
-  constructor(rules: readonly Rule[], sizeMax: number = mergedMax) {
-    this.rules = rules
+  /** With `sizeMax` 0 only what single rules come to is remembered. */
+  constructor(make: (rules: readonly Rule[]) => Made, sizeMax = memoMax) {
+    this.make = make
     this.sizeMax = sizeMax
   }
 
-  /** What the rules with these numbers (ascending) come to. */
-  merged(numbers: readonly number[]): Merged {
-    let node = this.root
-    for (const number of numbers) {
-      const below = node.below?.get(number)
-      if (below === undefined) return this.remember(numbers)
-      node = below
-    }
-    return node.merged ?? this.remember(numbers)
+  of(rules: readonly Rule[]): Made {
+    const [first] = rules
+    if (first === undefined || rules.length > 1) return this.ofSet(rules)
+    const known = this.alone.get(first)
+    if (known !== undefined) return known
+    const made = this.make(rules)
+    this.alone.set(first, made)
+    return made
   }
 
-  private remember(numbers: readonly number[]): Merged {
-    const merged = mergeRules(numbers.flatMap((number) => this.rules[number] ?? []))
-    if (numbers.length > this.sizeMax) return merged
-    if (this.size + numbers.length > this.sizeMax) {
-      this.root = { merged: null, below: null }
-      this.size = 0
-    }
-    let node = this.root
-    for (const number of numbers) {
-      node.below ??= new Map()
-      let below = node.below.get(number)
-      if (below === undefined) {
-        node.below.set(number, (below = { merged: null, below: null }))
-        this.size++
-      }
-      node = below
-    }
-    node.merged = merged
-    return merged
+  private ofSet(rules: readonly Rule[]): Made {
+    let key = ''
+    // No id has a space, so two different sets never share a key.
+    for (const rule of rules) key += `${rule.id} `
+    const known = this.together.get(key)
+    if (known !== undefined) return known
+    const made = this.make(rules)
+    if (this.together.size >= this.sizeMax) this.together.clear()
+    if (this.sizeMax > 0) this.together.set(key, made)
+    return made
+  }
+}
+
+/** What sets of a policy's rules come to, remembered. */
+export type Merges = {
+  readonly constraints: RulesMemo<Constraints | null>
+  readonly approval: RulesMemo<ApprovalRequirement | null>
+}
+
+export function mergesOf(sizeMax?: number): Merges {
+  return {
+    constraints: new RulesMemo(mergedConstraints, sizeMax),
+    approval: new RulesMemo(mergedApproval, sizeMax),
   }
 }

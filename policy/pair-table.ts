@@ -1,12 +1,15 @@
 /** The answer of a pair table for a pair that it does not have. */
 export const absent = -1
 
+/** Numbers per slot: two keys, a value, and one unused so that a slot never lies across two cache lines. */
+const stride = 4
+
 /**
  * A map from two small numbers to a third, in one flat array: an edge table for trees with very many nodes. Filled while a
  * policy is compiled and then only read; nothing that a job says is ever put in, so a job cannot make it slow.
  */
 export class PairTable {
-  private slots = new Int32Array(64 * 3).fill(absent)
+  private slots = new Int32Array(64 * stride).fill(absent)
   private mask = 63
   private used = 0
 
@@ -14,7 +17,7 @@ export class PairTable {
   get(first: number, second: number): number {
     const { slots, mask } = this
     for (let slot = hash(first, second) & mask; ; slot = (slot + 1) & mask) {
-      const at = slot * 3
+      const at = slot * stride
       const key = slots[at]
       if (key === absent) return absent
       if (key === first && slots[at + 1] === second) return slots[at + 2] ?? absent
@@ -29,16 +32,19 @@ export class PairTable {
   }
 
   private put(first: number, second: number, value: number): void {
-    let slot = hash(first, second) & this.mask
-    while (this.slots[slot * 3] !== absent) slot = (slot + 1) & this.mask
-    this.slots.set([first, second, value], slot * 3)
+    const { slots, mask } = this
+    let slot = hash(first, second) & mask
+    while (slots[slot * stride] !== absent) slot = (slot + 1) & mask
+    slots[slot * stride] = first
+    slots[slot * stride + 1] = second
+    slots[slot * stride + 2] = value
   }
 
   private grow(): void {
     const old = this.slots
     this.mask = this.mask * 2 + 1
-    this.slots = new Int32Array((this.mask + 1) * 3).fill(absent)
-    for (let at = 0; at < old.length; at += 3) {
+    this.slots = new Int32Array((this.mask + 1) * stride).fill(absent)
+    for (let at = 0; at < old.length; at += stride) {
       if (old[at] !== absent) this.put(old[at] ?? 0, old[at + 1] ?? 0, old[at + 2] ?? 0)
     }
   }

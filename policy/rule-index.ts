@@ -1,7 +1,8 @@
-import { atomHolds, checkHolds, checksOf, type Atom, type Checks } from './check.ts'
+import { atomHolds, checksOf, type Atom } from './check.ts'
 import { DecisionTree } from './decision-tree.ts'
 import type { Job } from './job.ts'
-import type { Cover, Derivation, Rule } from './rule.ts'
+import { Program } from './program.ts'
+import type { Condition, Cover, Derivation, Rule } from './rule.ts'
 import { Vocabulary } from './vocabulary.ts'
 
 /** What the payload and time conditions that were asked answered, by their id. */
@@ -31,6 +32,7 @@ export class RuleIndex {
     this.derivations = derivations.length > 0 ? new Covers(derivations, this.vocabulary) : null
     this.added = derivations.map((derivation) => derivation.add)
     this.rules = new Covers(rules, this.vocabulary)
+    this.vocabulary.close()
   }
 
   /** `given` are recorded truths that stand in for the payload and the clock; without them both are looked at. */
@@ -58,7 +60,8 @@ class Covers {
   private readonly vocabulary: Vocabulary
   private readonly tree: DecisionTree
   private readonly atoms: readonly (readonly Atom[])[]
-  private readonly unless: readonly (Checks | null)[]
+  private readonly unless: readonly (Exception | null)[]
+  private readonly program = new Program()
   /** True when the tree's answer is the whole answer. */
   private readonly simple: boolean
 
@@ -66,13 +69,21 @@ class Covers {
     this.vocabulary = vocabulary
     const matches = covers.map((cover) => checksOf(cover.match, vocabulary))
     this.atoms = matches.map((match) => match.atoms)
-    this.unless = covers.map((cover) => (cover.unless === null ? null : checksOf(cover.unless, vocabulary)))
+    this.unless = covers.map((cover) => (cover.unless === null ? null : this.exception(cover.unless)))
+    this.program.close()
     this.simple =
       this.atoms.every((atoms) => atoms.length === 0) && this.unless.every((unless) => unless === null)
     this.tree = new DecisionTree(
       matches.map((match) => match.checks),
       vocabulary,
     )
+  }
+
+  private exception(unless: Condition): Exception {
+    const { checks, atoms } = checksOf(unless, this.vocabulary)
+    const start = this.program.length
+    this.program.write(checks)
+    return { start, end: this.program.length, atoms }
   }
 
   find(job: Job, asked: Asked, found: number[]): void {
@@ -91,10 +102,13 @@ class Covers {
     if (!asked.all(this.atoms[index] ?? [], job)) return false
     const unless = this.unless[index] ?? null
     if (unless === null) return true
-    for (const check of unless.checks) if (!checkHolds(check, job, this.vocabulary)) return true
+    if (!this.program.holds(unless.start, unless.end, job, this.vocabulary)) return true
     return !asked.all(unless.atoms, job)
   }
 }
+
+/** An `unless`: where its checks stand in the program, and what else it asks. */
+type Exception = { readonly start: number; readonly end: number; readonly atoms: readonly Atom[] }
 
 /** Answers payload and time conditions, from the job and clock or from a record, and remembers the answers. */
 class Asked {

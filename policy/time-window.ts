@@ -31,7 +31,7 @@ export function parseMinutes(text: string): number | undefined {
 export function isZone(zone: string): boolean {
   if (!/^[A-Za-z][A-Za-z0-9_+/-]{0,63}$/.test(zone)) return false
   try {
-    formatterOf(zone)
+    clockOf(zone)
     return true
   } catch {
     return false
@@ -54,10 +54,23 @@ function has(window: TimeWindow, day: number): boolean {
   return name !== undefined && window.days.includes(name)
 }
 
-function localTime(zone: string, nowMs: number): { day: number; minute: number } {
+type LocalTime = { readonly day: number; readonly minute: number }
+
+function localTime(zone: string, nowMs: number): LocalTime {
+  const epochMinute = Math.floor(nowMs / 60_000)
+  const clock = clockOf(zone)
+  // Zones differ by whole minutes nowadays, so within one minute the answer cannot change.
+  if (clock.epochMinute !== epochMinute) {
+    clock.time = read(clock.formatter, epochMinute * 60_000)
+    clock.epochMinute = epochMinute
+  }
+  return clock.time
+}
+
+function read(formatter: Intl.DateTimeFormat, nowMs: number): LocalTime {
   let day = 0
   let minute = 0
-  for (const { type, value } of formatterOf(zone).formatToParts(nowMs)) {
+  for (const { type, value } of formatter.formatToParts(nowMs)) {
     if (type === 'weekday') day = dayNames.indexOf(value.slice(0, 3).toLowerCase() as DayName)
     if (type === 'hour') minute += Number(value) * 60
     if (type === 'minute') minute += Number(value)
@@ -65,21 +78,24 @@ function localTime(zone: string, nowMs: number): { day: number; minute: number }
   return { day, minute }
 }
 
-/** Making a formatter costs a thousand times more than using it. The zones are those of loaded policies, so they are few. */
-const formatters = new Map<string, Intl.DateTimeFormat>()
-const formattersMax = 1_000
+type Clock = { readonly formatter: Intl.DateTimeFormat; epochMinute: number; time: LocalTime }
 
-function formatterOf(zone: string): Intl.DateTimeFormat {
-  const known = formatters.get(zone)
+/** Making a formatter costs a thousand times more than using it. The zones are those of loaded policies, so they are few. */
+const clocks = new Map<string, Clock>()
+const clocksMax = 1_000
+
+function clockOf(zone: string): Clock {
+  const known = clocks.get(zone)
   if (known !== undefined) return known
-  const made = new Intl.DateTimeFormat('en-US', {
+  const formatter = new Intl.DateTimeFormat('en-US', {
     timeZone: zone,
     weekday: 'short',
     hour: '2-digit',
     minute: '2-digit',
     hourCycle: 'h23',
   })
-  if (formatters.size >= formattersMax) formatters.clear()
-  formatters.set(zone, made)
+  const made = { formatter, epochMinute: NaN, time: { day: 0, minute: 0 } }
+  if (clocks.size >= clocksMax) clocks.clear()
+  clocks.set(zone, made)
   return made
 }

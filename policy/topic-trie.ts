@@ -1,4 +1,11 @@
 import { absent, PairTable } from './pair-table.ts'
+import { TokenTable } from './token-table.ts'
+
+/** A node's numbers: the node below `*`, the pattern that ends here, and the one that ends here with `>`. */
+const stride = 4
+const starAt = 0
+const exactAt = 1
+const restAt = 2
 
 /**
  * All topic patterns of a policy in one tree of tokens. One walk over a topic finds every pattern that covers it, in time that
@@ -7,13 +14,10 @@ import { absent, PairTable } from './pair-table.ts'
 export class TopicTrie {
   private readonly edges = new PairTable()
   private readonly tokens = new TokenTable()
-  private readonly star: number[] = [absent]
-  /** The pattern that ends at a node, and the one that ends there with `>`. */
-  private readonly exact: number[] = [absent]
-  private readonly rest: number[] = [absent]
+  private nodes = new Int32Array(64 * stride).fill(absent)
+  private nodeCount = 1
   private readonly ids = new Map<string, number>()
-  private frontier: number[] = []
-  private next: number[] = []
+  private readonly buffers: [number[], number[]] = [[], []]
 
   get patternCount(): number {
     return this.ids.size
@@ -28,50 +32,55 @@ export class TopicTrie {
     let node = 0
     for (const token of pattern.split('.')) {
       if (token === '>') {
-        this.rest[node] = id
+        this.nodes[node * stride + restAt] = id
         return id
       }
       node = token === '*' ? this.starBelow(node) : this.tokenBelow(node, token)
     }
-    this.exact[node] = id
+    this.nodes[node * stride + exactAt] = id
     return id
   }
 
   /** Puts the numbers of all patterns that cover the topic into `found` (emptied first). */
   walk(topic: string, found: number[]): void {
     found.length = 0
-    let frontier = this.frontier
-    let next = this.next
+    const { nodes, tokens, edges } = this
+    let [frontier, next] = this.buffers
     frontier.length = 0
     frontier.push(0)
-    for (let start = 0; frontier.length > 0;) {
-      const end = tokenEnd(topic, start)
-      const token = this.tokens.find(topic, start, end)
-      const last = end === topic.length
+    let start = 0
+    while (frontier.length > 0) {
+      const token = tokens.find(topic, start)
+      const isLast = tokens.end === topic.length
+      start = tokens.end + 1
       next.length = 0
-      for (const node of frontier) {
-        const rest = this.rest[node] ?? absent
+      for (let index = 0; index < frontier.length; index++) {
+        const node = frontier[index] ?? 0
+        const rest = nodes[node * stride + restAt] ?? absent
         if (rest !== absent) found.push(rest)
-        const below = token === absent ? absent : this.edges.get(node, token)
+        const below = token === absent ? absent : edges.get(node, token)
         if (below !== absent) next.push(below)
-        const star = this.star[node] ?? absent
+        const star = nodes[node * stride + starAt] ?? absent
         if (star !== absent) next.push(star)
       }
-      if (last) {
-        for (const node of next) if (this.exact[node] !== absent) found.push(this.exact[node] ?? absent)
-        return
-      }
-      start = end + 1
+      if (isLast) break
       const spare = frontier
       frontier = next
       next = spare
     }
+    if (frontier.length === 0) return
+    for (const node of next) {
+      const exact = nodes[node * stride + exactAt] ?? absent
+      if (exact !== absent) found.push(exact)
+    }
   }
 
   private starBelow(node: number): number {
-    const known = this.star[node] ?? absent
+    const known = this.nodes[node * stride + starAt] ?? absent
     if (known !== absent) return known
-    return (this.star[node] = this.addNode())
+    const made = this.addNode()
+    this.nodes[node * stride + starAt] = made
+    return made
   }
 
   private tokenBelow(node: number, text: string): number {
@@ -84,72 +93,12 @@ export class TopicTrie {
   }
 
   private addNode(): number {
-    this.star.push(absent)
-    this.exact.push(absent)
-    this.rest.push(absent)
-    return this.star.length - 1
-  }
-}
-
-const dot = 0x2e
-
-function tokenEnd(topic: string, start: number): number {
-  let end = start
-  while (end < topic.length && topic.charCodeAt(end) !== dot) end++
-  return end
-}
-
-/** Tokens by their characters, compared in full: a topic's tokens are looked up in place, without cutting them out. */
-class TokenTable {
-  private texts: (string | undefined)[] = Array.from({ length: 64 })
-  private numbers = new Int32Array(64)
-  private mask = 63
-  private count = 0
-
-  add(text: string): number {
-    const known = this.find(text, 0, text.length)
-    if (known !== absent) return known
-    if ((this.count + 1) * 2 > this.mask + 1) this.grow()
-    this.put(text, this.count)
-    return this.count++
-  }
-
-  find(topic: string, start: number, end: number): number {
-    for (let slot = hashOf(topic, start, end) & this.mask; ; slot = (slot + 1) & this.mask) {
-      const text = this.texts[slot]
-      if (text === undefined) return absent
-      if (text.length === end - start && same(text, topic, start)) return this.numbers[slot] ?? absent
+    const node = this.nodeCount++
+    if (this.nodeCount * stride > this.nodes.length) {
+      const larger = new Int32Array(this.nodes.length * 2).fill(absent)
+      larger.set(this.nodes)
+      this.nodes = larger
     }
+    return node
   }
-
-  private put(text: string, number: number): void {
-    let slot = hashOf(text, 0, text.length) & this.mask
-    while (this.texts[slot] !== undefined) slot = (slot + 1) & this.mask
-    this.texts[slot] = text
-    this.numbers[slot] = number
-  }
-
-  private grow(): void {
-    const { texts, numbers } = this
-    this.mask = this.mask * 2 + 1
-    this.texts = Array.from({ length: this.mask + 1 })
-    this.numbers = new Int32Array(this.mask + 1)
-    for (const [slot, text] of texts.entries())
-      if (text !== undefined) this.put(text, numbers[slot] ?? absent)
-  }
-}
-
-/** FNV-1a over the characters. A token in a pattern has at most 64 of them, so longer ones need not be read to the end. */
-function hashOf(text: string, start: number, end: number): number {
-  let hash = 0x811c9dc5
-  const stop = Math.min(end, start + 65)
-  for (let at = start; at < stop; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
-  return hash ^ (hash >>> 15)
-}
-
-function same(text: string, topic: string, start: number): boolean {
-  for (let at = 0; at < text.length; at++) {
-    if (text.charCodeAt(at) !== topic.charCodeAt(start + at)) return false
-  }
-  return true
 }

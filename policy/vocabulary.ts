@@ -27,10 +27,11 @@ export class Vocabulary {
 
   private job: Job | undefined
   private turn = 0
-  private readonly values: number[] = []
-  private readonly valueTurn: number[] = []
-  private readonly tagTurn: number[] = []
-  private readonly topicTurn: number[] = []
+  // Floats, because a turn may pass 2^31 within an hour of work.
+  private values = new Int32Array(0)
+  private valueTurn = new Float64Array(0)
+  private tagTurn = new Float64Array(0)
+  private topicTurn = new Float64Array(0)
   private topicsAtTurn = -1
   private readonly topicIds: number[] = []
   private readonly tagIds: number[] = []
@@ -59,6 +60,14 @@ export class Vocabulary {
     this.labelKeys.push(key)
     this.labelDimensions.set(key, made)
     return made
+  }
+
+  /** Ends the compiling: from here on the words are only read. */
+  close(): void {
+    this.values = new Int32Array(this.words.length)
+    this.valueTurn = new Float64Array(this.words.length)
+    this.tagTurn = new Float64Array(this.words[dimension.tag]?.size ?? 0)
+    this.topicTurn = new Float64Array(this.trie.patternCount)
   }
 
   /** Makes this the job that the questions below are about. It has no tags until `addTag`. */

@@ -46,8 +46,8 @@ describe('a broken policy does not load, and every mistake is named with its pla
   })
 
   it('brackets without end', () => {
-    expect(loadPolicy('['.repeat(200_000))).toMatchObject({ ok: false })
-    expect(loadPolicy(`${'[ '.repeat(20_000)}${'] '.repeat(20_000)}`)).toMatchObject({ ok: false })
+    expect(loadPolicy('['.repeat(5_000))).toMatchObject({ ok: false })
+    expect(loadPolicy(`${'[ '.repeat(5_000)}${'] '.repeat(5_000)}`)).toMatchObject({ ok: false })
   })
 
   it('names the file when it was told its name, and keeps the suggestion apart', () => {

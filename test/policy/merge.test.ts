@@ -38,10 +38,15 @@ function shuffledFile(dice: Dice, file: PolicyFile): PolicyFile {
   }
 }
 
+/** Comparing texts first keeps thousands of comparisons quick; a difference is then shown properly. */
+function expectSame(found: unknown, wanted: unknown): void {
+  if (JSON.stringify(found) !== JSON.stringify(wanted)) expect(found).toEqual(wanted)
+}
+
 describe('order', () => {
   it('of rules, derivations, files and overlays never changes a decision or the snapshot', () => {
     const dice = new Dice(42)
-    for (let round = 0; round < 400; round++) {
+    for (let round = 0; round < 250; round++) {
       const files = randomFiles(dice, 16)
       const policy = compilePolicy(files, '')
       const other = compilePolicy(
@@ -51,24 +56,24 @@ describe('order', () => {
       expect(other.snapshot).toBe(policy.snapshot)
       for (let count = 0; count < 25; count++) {
         const job = randomJob(dice)
-        expect(evaluate(other, job, facts)).toEqual(evaluate(policy, job, facts))
+        expectSame(evaluate(other, job, facts), evaluate(policy, job, facts))
       }
     }
   })
 
   it("of a job's tags and of earlier jobs never changes a decision", () => {
     const dice = new Dice(43)
-    for (let round = 0; round < 200; round++) {
+    for (let round = 0; round < 100; round++) {
       const files = randomFiles(dice, 16)
       const used = compilePolicy(files, '')
-      for (let count = 0; count < 15; count++) {
+      for (let count = 0; count < 10; count++) {
         const job = randomJob(dice)
         const fresh = evaluate(
           compilePolicy(files, ''),
           { ...job, riskTags: job.riskTags.toReversed() },
           facts,
         )
-        expect(evaluate(used, job, facts).decision).toEqual(fresh.decision)
+        expectSame(evaluate(used, job, facts).decision, fresh.decision)
       }
     }
   })
@@ -90,7 +95,7 @@ describe('an overlay', () => {
   it('can only tighten: whatever it says, no job gets further than without it', () => {
     const dice = new Dice(44)
     let tightened = 0
-    for (let round = 0; round < 1_500; round++) {
+    for (let round = 0; round < 800; round++) {
       const [base, overlay] = randomFiles(dice, 16)
       if (base === undefined || overlay === undefined) continue
       const without = compilePolicy([base], '')
@@ -99,8 +104,8 @@ describe('an overlay', () => {
         const job = randomJob(dice)
         const before = strictness(evaluate(without, job, facts))
         const after = strictness(evaluate(withOverlay, job, facts))
-        for (const [index, value] of after.entries())
-          expect(value).toBeGreaterThanOrEqual(before[index] ?? NaN)
+        if (!after.every((value, index) => value >= (before[index] ?? NaN)))
+          expect({ after, job }).toEqual({ after: before, job })
         if (String(before) !== String(after)) tightened++
       }
     }

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { compilePolicy } from '../../policy/compile.ts'
 import { evaluate, type Evaluation } from '../../policy/evaluate.ts'
-import { MergeMemo } from '../../policy/merge.ts'
+import { mergesOf } from '../../policy/merge.ts'
 import { naiveEvaluate, type NaiveOutcome } from './naive.ts'
 import { Dice, randomFiles, randomJob } from './random-policy.ts'
 
@@ -20,38 +20,42 @@ function summary({ decision, throttles, approval, tags }: Evaluation): NaiveOutc
 const policies = 2_000
 const jobsPerPolicy = 110
 
-it(`agrees with the naive reference on ${policies * jobsPerPolicy} random pairs of policy and job`, () => {
-  const seed = Number(process.env['SLUICE_TEST_SEED'] ?? 20_261_122)
-  const dice = new Dice(seed)
-  const seen = new Map<string, number>()
-  for (let round = 0; round < policies; round++) {
-    const files = randomFiles(dice, round % 40 === 0 ? 120 : 14)
-    const policy = compilePolicy(files, '')
-    const ids = policy.rules.map((rule) => rule.id)
-    for (let count = 0; count < jobsPerPolicy; count++) {
-      const job = randomJob(dice)
-      const granted = dice.chance(50) ? [] : ids.filter(() => dice.chance(60))
-      const facts = { nowMs: 1_763_000_000_000 + dice.below(2_000_000_000), granted }
-      const found = summary(evaluate(policy, job, facts))
-      const wanted = naiveEvaluate(files, job, facts)
-      if (JSON.stringify(found) !== JSON.stringify(wanted)) {
-        expect({ seed, round, count, job, files, found }).toEqual({
-          seed,
-          round,
-          count,
-          job,
-          files,
-          found: wanted,
-        })
+it(
+  `agrees with the naive reference on ${policies * jobsPerPolicy} random pairs of policy and job`,
+  { timeout: 180_000 },
+  () => {
+    const seed = Number(process.env['SLUICE_TEST_SEED'] ?? 20_261_122)
+    const dice = new Dice(seed)
+    const seen = new Map<string, number>()
+    for (let round = 0; round < policies; round++) {
+      const files = randomFiles(dice, round % 40 === 0 ? 120 : 14)
+      const policy = compilePolicy(files, '')
+      const ids = policy.rules.map((rule) => rule.id)
+      for (let count = 0; count < jobsPerPolicy; count++) {
+        const job = randomJob(dice)
+        const granted = dice.chance(50) ? [] : ids.filter(() => dice.chance(60))
+        const facts = { nowMs: 1_763_000_000_000 + dice.below(2_000_000_000), granted }
+        const found = summary(evaluate(policy, job, facts))
+        const wanted = naiveEvaluate(files, job, facts)
+        if (JSON.stringify(found) !== JSON.stringify(wanted)) {
+          expect({ seed, round, count, job, files, found }).toEqual({
+            seed,
+            round,
+            count,
+            job,
+            files,
+            found: wanted,
+          })
+        }
+        seen.set(found.type, (seen.get(found.type) ?? 0) + 1)
       }
-      seen.set(found.type, (seen.get(found.type) ?? 0) + 1)
     }
-  }
-  // A fuzz that only ever sees one outcome proves little: each of the five must be common.
-  for (const type of ['ALLOW', 'DENY', 'REQUIRE_APPROVAL', 'THROTTLE', 'ALLOW_WITH_CONSTRAINTS']) {
-    expect(seen.get(type) ?? 0, type).toBeGreaterThan(1_000)
-  }
-})
+    // A fuzz that only ever sees one outcome proves little: each of the five must be common.
+    for (const type of ['ALLOW', 'DENY', 'REQUIRE_APPROVAL', 'THROTTLE', 'ALLOW_WITH_CONSTRAINTS']) {
+      expect(seen.get(type) ?? 0, type).toBeGreaterThan(1_000)
+    }
+  },
+)
 
 it('replays from the recorded truths alone, without payload and clock', () => {
   const dice = new Dice(7)
@@ -69,8 +73,10 @@ it('replays from the recorded truths alone, without payload and clock', () => {
         { ...job, payload: 'gone' },
         { nowMs: 0, granted: [], truths: first.truths },
       )
-      expect(again).toEqual(first)
-      expect(again.unanswered).toEqual([])
+      if (JSON.stringify([again, [...again.truths]]) !== JSON.stringify([first, [...first.truths]])) {
+        expect(again).toEqual(first)
+      }
+      if (again.unanswered.length > 0) expect(again.unanswered).toEqual([])
       if (first.truths.size > 0) withTruths++
     }
   }
@@ -103,8 +109,8 @@ it('decides the same with and without remembering what sets of rules come to', (
   const dice = new Dice(11)
   for (let round = 0; round < 100; round++) {
     const policy = compilePolicy(randomFiles(dice, 30), '')
-    const plain = { ...policy, merges: new MergeMemo(policy.rules, 0) }
-    const tight = { ...policy, merges: new MergeMemo(policy.rules, 5) }
+    const plain = { ...policy, merges: mergesOf(0) }
+    const tight = { ...policy, merges: mergesOf(3) }
     for (let count = 0; count < 30; count++) {
       const job = randomJob(dice)
       const wanted = evaluate(plain, job, { nowMs: 0, granted: [] })
