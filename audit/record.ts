@@ -1,5 +1,7 @@
-import type { Decision } from '../policy/evaluate.ts'
+import type { Constraints } from '../policy/constraints.ts'
+import type { ApprovalRequirement, Decision } from '../policy/evaluate.ts'
 import { canonicalJson } from '../policy/digest.ts'
+import type { OutputTerms } from '../policy/rule.ts'
 import type { JobId } from '../policy/job-id.ts'
 import { advance, eventTypes, type EventName, type State } from './lifecycle.ts'
 
@@ -63,11 +65,17 @@ export type Dispatch = {
   readonly attempts_max: number
   readonly deadline: string
 }
+/** What a parked job waits for: stored with it, so that a later policy or group change does not alter what was asked. */
 export type Approval = {
   readonly requirement: string
   readonly rules: readonly string[]
   readonly requested_at: string
   readonly expires_at: string
+  /** How long an approval that has to wait for room may still be used. */
+  readonly use_within_ms: number
+  readonly exclude: readonly string[]
+  readonly demands: ApprovalRequirement['demands']
+  readonly votes: readonly Resolution[]
 }
 export type Throttle = {
   readonly rule_id: string
@@ -83,6 +91,8 @@ export type Resolution = {
   readonly note: string
   /** `client`: the approver named the job hash and the snapshot; `server`: the parked record's own were taken. */
   readonly binding: 'client' | 'server'
+  /** Limits that the approver added; they can only narrow. */
+  readonly constraints?: Constraints
 }
 export type Result = {
   readonly worker: string
@@ -101,16 +111,32 @@ export type Result = {
   readonly output_bytes: number
 }
 
-type Decided = { readonly decision: Decision; readonly evidence: Evidence }
+type Decided = {
+  readonly decision: Decision
+  readonly evidence: Evidence
+  /** What the policy asks of the output beyond what the detectors do anyway. */
+  readonly output?: OutputTerms
+}
 
 /** A fact in the past tense and the evidence it carries. */
 export type JobEvent =
   | ({ readonly event: 'allowed'; readonly dispatch: Dispatch } & Decided)
   | ({ readonly event: 'parked'; readonly approval: Approval } & Decided)
-  | ({ readonly event: 'throttled'; readonly throttle: Throttle; readonly resolution?: Resolution } & Decided)
+  | ({
+      readonly event: 'throttled'
+      readonly throttle: Throttle
+      readonly resolution?: Resolution
+      readonly approval?: Approval
+    } & Decided)
   | ({ readonly event: 'denied'; readonly resolution?: Resolution } & Decided)
-  | ({ readonly event: 'approved'; readonly resolution: Resolution; readonly dispatch: Dispatch } & Decided)
-  | { readonly event: 'rejected'; readonly resolution: Resolution }
+  | ({
+      readonly event: 'approved'
+      readonly resolution: Resolution
+      readonly approval?: Approval
+      readonly dispatch: Dispatch
+    } & Decided)
+  | { readonly event: 'voted'; readonly approval: Approval }
+  | { readonly event: 'rejected'; readonly resolution: Resolution; readonly approval: Approval }
   | { readonly event: 'expired'; readonly limit: string }
   | {
       readonly event: 'retried'
@@ -132,6 +158,7 @@ export type RecordData = Opened &
     readonly causes: readonly string[]
     /** The decision in force: the newest one that was taken. */
     readonly decision: Decision
+    readonly output?: OutputTerms
     readonly dispatch?: Dispatch
     readonly approval?: Approval
     readonly throttle?: Throttle
@@ -217,6 +244,7 @@ function carried(opened: Opened, before: RecordData | undefined): Opened & Parti
     received_at: opened.received_at,
     ...(opened.job_deadline === undefined ? {} : { job_deadline: opened.job_deadline }),
     ...(before?.facts === undefined ? {} : { facts: before.facts }),
+    ...(before?.output === undefined ? {} : { output: before.output }),
     ...(before?.dispatch === undefined ? {} : { dispatch: before.dispatch }),
     ...(before?.approval === undefined ? {} : { approval: before.approval }),
     ...(before?.resolution === undefined ? {} : { resolution: before.resolution }),

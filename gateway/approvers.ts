@@ -38,6 +38,7 @@ async function decideOn(io: Io, refusals: Refusals, message: Heard): Promise<obj
       note: asked.note,
       jobHash: asked.job_hash,
       policySnapshot: asked.policy_snapshot,
+      constraints: asked.constraints,
     }),
   )
 }

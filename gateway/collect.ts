@@ -74,7 +74,10 @@ function proposal(
   const unproven =
     needsWorker(constraints) && delivery.header('Sluice-Constraints-Hash') !== constraintsHash(constraints)
   const tooLarge = (constraints?.max_output_bytes ?? Infinity) < delivery.body.length
-  const action = unproven ? 'quarantine' : scanned.action
+  const kept = scanned.findings.some(({ detector, class: kind }) =>
+    [detector, kind].some((name) => data.output?.quarantine.includes(name)),
+  )
+  const action = unproven || kept ? 'quarantine' : scanned.action
   const result: Result = {
     worker: subject.worker,
     attempt: run.attempt,

@@ -1,18 +1,26 @@
 import { z } from 'zod'
+import type { Constraints } from '../policy/constraints.ts'
 import type { JobId } from '../policy/job-id.ts'
+import { constraints } from '../policy/schema-blocks.ts'
+
+type Wish = {
+  readonly job: JobId
+  readonly by: string
+  readonly via: 'http' | 'nats'
+  readonly note: string
+  readonly at: string
+}
+
+export type ResolveCommand = Wish & {
+  readonly type: 'resolve'
+  readonly decision: 'approve' | 'reject'
+  readonly jobHash?: string | undefined
+  readonly policySnapshot?: string | undefined
+  readonly constraints?: Constraints | undefined
+}
 
 /** A person's wish, stored in COMMANDS before it is acted on. */
-export type Command = { readonly job: JobId; readonly by: string; readonly via: 'http' | 'nats' } & (
-  | {
-      readonly type: 'resolve'
-      readonly decision: 'approve' | 'reject'
-      readonly note: string
-      readonly jobHash?: string | undefined
-      readonly policySnapshot?: string | undefined
-      readonly at: string
-    }
-  | { readonly type: 'cancel'; readonly note: string; readonly at: string }
-)
+export type Command = ResolveCommand | (Wish & { readonly type: 'cancel' })
 
 export const noteCharsMax = 1_000
 
@@ -21,9 +29,12 @@ const asked = z.strictObject({
   note: z.string().max(noteCharsMax).default(''),
   job_hash: z.string().max(128).optional(),
   policy_snapshot: z.string().max(128).optional(),
+  constraints: constraints.optional(),
 })
 
-export type Asked = z.infer<typeof asked>
+export type Asked = Omit<z.infer<typeof asked>, 'constraints'> & {
+  readonly constraints?: Constraints | undefined
+}
 
 /** What an approver sends: `{decision, note, job_hash, policy_snapshot}`; a string is what is wrong with it. */
 export function parseAsked(body: Uint8Array): Asked | string {
@@ -34,7 +45,7 @@ export function parseAsked(body: Uint8Array): Asked | string {
     return 'a resolution is a JSON object {decision, note, job_hash, policy_snapshot}'
   }
   const parsed = asked.safeParse(value)
-  if (parsed.success) return parsed.data
+  if (parsed.success) return parsed.data as Asked
   const issue = parsed.error.issues[0]
   return `${issue?.path.join('.') || 'resolution'}: ${issue?.message ?? 'invalid'}`
 }

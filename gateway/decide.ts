@@ -1,6 +1,13 @@
-import type { Dispatch, Evidence, JobEvent, Opened, RecordData } from '../audit/record.ts'
+import type { Approval, Dispatch, Evidence, JobEvent, Opened, RecordData } from '../audit/record.ts'
 import type { Constraints } from '../policy/constraints.ts'
-import { builtinDecision, type BuiltinRuleId, type Decision, type Evaluation } from '../policy/evaluate.ts'
+import {
+  builtinDecision,
+  type ApprovalRequirement,
+  type BuiltinRuleId,
+  type Decision,
+  type Evaluation,
+} from '../policy/evaluate.ts'
+import type { OutputTerms } from '../policy/rule.ts'
 import type { Job } from '../policy/job.ts'
 import { subjectMatches } from '../policy/topic.ts'
 import type { Io } from './io.ts'
@@ -8,7 +15,7 @@ import { poolFor } from './topology.ts'
 import { version } from './version.ts'
 
 /** What was decided before: slots that a limit has granted already, and an approval that only waits for room. */
-export type Before = Pick<RecordData, 'facts' | 'resolution'>
+export type Before = Pick<RecordData, 'facts' | 'resolution' | 'approval'>
 
 /** What a decision can make of a job. */
 export type DecidedEvent = Extract<
@@ -149,17 +156,27 @@ function throttled(
   job: Job,
   decided: Decided,
   ruleId: string,
-  notBeforeMs: number,
-  reserved: boolean,
+  untilMs: number,
+  hasSlot: boolean,
   before?: Before,
 ): DecidedEvent {
+  // An approval is not kept for ever: a slot after its time is no slot.
+  const useByMs = usableUntilMs(before)
+  const reserved = hasSlot && untilMs <= useByMs
   return {
     event: 'throttled',
     decision: decided.evaluation.decision,
     evidence: evidenceOf(io, job, decided),
-    throttle: { rule_id: ruleId, not_before: new Date(notBeforeMs).toISOString(), reserved },
+    ...obligation(decided),
+    throttle: { rule_id: ruleId, not_before: new Date(Math.min(untilMs, useByMs)).toISOString(), reserved },
     ...(before?.resolution === undefined ? {} : { resolution: before.resolution }),
   }
+}
+
+/** Until when an approval that was given may still be used. */
+function usableUntilMs(before: Before | undefined): number {
+  if (before?.resolution === undefined || before.approval === undefined) return Infinity
+  return Date.parse(before.resolution.at) + before.approval.use_within_ms
 }
 
 /** The outcome is final for now: what must be written for it. */
@@ -168,35 +185,45 @@ function carryOut(io: Io, opened: Opened, job: Job, decided: Decided, before?: B
   const evidence = evidenceOf(io, job, decided)
   const dispatch = firstAttempt(io, opened, decision.constraints)
   const approved = before?.resolution
+  const output = obligation(decided)
   switch (decision.type) {
     case 'DENY':
       return { event: 'denied', decision, evidence }
     case 'REQUIRE_APPROVAL': {
       if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
       if (approved !== undefined)
-        return { event: 'approved', decision, evidence, dispatch, resolution: approved }
+        return { event: 'approved', decision, evidence, ...output, dispatch, resolution: approved }
       if (approval === null) throw new Error('a decision that requires approval says not which')
-      return {
-        event: 'parked',
-        decision,
-        evidence,
-        approval: {
-          requirement: approval.id,
-          rules: approval.rules,
-          requested_at: new Date(decided.nowMs).toISOString(),
-          expires_at: new Date(decided.nowMs + approval.expiresInMs).toISOString(),
-        },
-      }
+      return { event: 'parked', decision, evidence, ...output, approval: asked(decided.nowMs, approval) }
     }
     case 'ALLOW':
     case 'ALLOW_WITH_CONSTRAINTS':
       if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
       if (approved !== undefined)
-        return { event: 'approved', decision, evidence, dispatch, resolution: approved }
-      return { event: 'allowed', decision, evidence, dispatch }
+        return { event: 'approved', decision, evidence, ...output, dispatch, resolution: approved }
+      return { event: 'allowed', decision, evidence, ...output, dispatch }
     case 'THROTTLE':
       throw new Error('a limit that granted its slot still throttles')
   }
+}
+
+/** What a person is asked, as it stays on record whatever the policy says later. */
+function asked(nowMs: number, requirement: ApprovalRequirement): Approval {
+  return {
+    requirement: requirement.id,
+    rules: requirement.rules,
+    requested_at: new Date(nowMs).toISOString(),
+    expires_at: new Date(nowMs + requirement.expiresInMs).toISOString(),
+    use_within_ms: requirement.useWithinMs,
+    exclude: requirement.exclude,
+    demands: requirement.demands,
+    votes: [],
+  }
+}
+
+function obligation(decided: Decided): { readonly output?: OutputTerms } {
+  const { output } = decided.evaluation
+  return output === null ? {} : { output }
 }
 
 /** The first attempt's place and clock, or why there is none. */

@@ -13,6 +13,9 @@ export type ProblemDetails = {
 const resolveProblems: Record<ResolveCode, readonly [number, string]> = {
   not_found: [404, 'No such job'],
   self_approval: [403, 'Nobody decides about an own job'],
+  not_an_approver: [403, 'This approval does not count your word'],
+  already_voted: [409, 'Everybody decides once'],
+  constraints_widen: [409, 'An approver may only narrow limits'],
   stale_binding: [409, 'The decision is bound to something else than what is parked'],
   rebound: [409, 'The job was parked again under another requirement'],
   denied_now: [409, 'The policy denies this job now'],

@@ -1,16 +1,15 @@
-import type { JobEvent, RecordData, Resolution } from '../audit/record.ts'
+import type { Resolution } from '../audit/record.ts'
 import type { State } from '../audit/lifecycle.ts'
+import type { Constraints } from '../policy/constraints.ts'
 import { shortHash } from '../policy/digest.ts'
-import { meetConstraints } from '../policy/constraints.ts'
 import type { JobId } from '../policy/job-id.ts'
-import { parseJob } from '../policy/job.ts'
 import { encodeCommand, type Command } from './command.ts'
-import { decide, deny, firstAttempt } from './decide.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
 import type { Refusals } from './refusals.ts'
 import { step, type Proposal, type Step } from './step.ts'
-import { commandSubject, pendingSubject } from './subjects.ts'
+import { commandSubject } from './subjects.ts'
+import { voting } from './vote.ts'
 
 export type ResolveCode =
   | 'not_found'
@@ -21,6 +20,9 @@ export type ResolveCode =
   | 'not_cancellable'
   | 'expired'
   | 'self_approval'
+  | 'not_an_approver'
+  | 'already_voted'
+  | 'constraints_widen'
   | 'unavailable'
 
 export type Resolved =
@@ -45,6 +47,8 @@ export type ResolveWish = Wish & {
   readonly decision: 'approve' | 'reject'
   readonly jobHash?: string | undefined
   readonly policySnapshot?: string | undefined
+  /** Limits that the approver adds; they can only narrow. */
+  readonly constraints?: Constraints | undefined
 }
 
 /** Stores the decision of a person as a command and carries it out; if this process dies, the stored command is carried out by another. */
@@ -97,7 +101,7 @@ export async function carryOutCommand(
         ? { refuse: 'not_found' }
         : command.type === 'cancel'
           ? cancelling(command, last)
-          : resolving(io, command, last),
+          : voting(io, command, last),
   )
   const outcome = outcomeOf(command, done, cause)
   if (outcome.type === 'refused') {
@@ -111,82 +115,6 @@ function cancelling(command: Command, last: Position): Proposal {
   const open = ['THROTTLED', 'PARKED', 'DISPATCHED'].includes(last.record.data.state.to)
   if (!open) return { refuse: 'not_cancellable', detail: `the job is ${last.record.data.state.to}` }
   return { event: 'cancelled', by: command.by, note: command.note }
-}
-
-async function resolving(io: Io, command: Command & { type: 'resolve' }, last: Position): Promise<Proposal> {
-  const { data } = last.record
-  if (data.state.to !== 'PARKED' || data.approval === undefined)
-    return data.state.to === 'EXPIRED'
-      ? { refuse: 'expired', detail: 'the approval expired and the job did not run' }
-      : { refuse: 'already_resolved', detail: `the job is ${data.state.to}` }
-  if (Date.parse(data.approval.expires_at) <= io.nowMs())
-    return { refuse: 'expired', detail: `the approval expired at ${data.approval.expires_at}` }
-  if (command.by === data.actor.id)
-    return { refuse: 'self_approval', detail: 'nobody decides about an own job' }
-  const stale = staleBinding(command, data)
-  if (stale !== undefined) return { refuse: 'stale_binding', detail: stale }
-  const resolution: Resolution = {
-    decision: command.decision,
-    by: command.by,
-    via: command.via,
-    at: command.at,
-    note: command.note,
-    binding: command.jobHash !== undefined && command.policySnapshot !== undefined ? 'client' : 'server',
-  }
-  if (command.decision === 'reject') return { event: 'rejected', resolution }
-  return approving(io, data, resolution)
-}
-
-function staleBinding(command: Command & { type: 'resolve' }, data: RecordData): string | undefined {
-  if (command.jobHash !== undefined && command.jobHash !== data.job_hash)
-    return 'the job hash is not the parked one: look at the job again'
-  if (command.policySnapshot !== undefined && command.policySnapshot !== data.decision.policy_snapshot)
-    return 'the policy snapshot is not the one the job is parked under: look at the job again'
-  return undefined
-}
-
-/**
- * Decides once more, under the policy of this moment: the same requirement releases the job, with the stricter of both
- * constraint sets; another requirement is asked for again; a denial is a denial. Once parked, only a person releases.
- */
-async function approving(io: Io, data: RecordData, resolution: Resolution): Promise<Proposal> {
-  const copy = await io.bus.last('APPROVALS', pendingSubject(data.job_id))
-  if (copy === undefined)
-    return { refuse: 'unavailable', detail: 'the parked copy is not there (yet): try again' }
-  const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, copy.body)
-  if (!parsed.ok) return deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
-  const event = await decide(io, data, parsed.job, data.facts === undefined ? {} : { facts: data.facts })
-  switch (event.event) {
-    case 'denied':
-      return { ...event, resolution }
-    case 'throttled':
-      return { ...event, resolution }
-    case 'approved':
-      return event
-    case 'allowed':
-      return approved(io, data, event, resolution)
-    case 'parked':
-      if (event.approval.requirement !== data.approval?.requirement) return event
-      return approved(io, data, event, resolution)
-  }
-}
-
-function approved(
-  io: Io,
-  data: RecordData,
-  event: JobEvent & { readonly event: 'allowed' | 'parked' },
-  resolution: Resolution,
-): JobEvent {
-  const constraints = meetConstraints(data.decision.constraints, event.decision.constraints)
-  const dispatch = firstAttempt(io, data, constraints)
-  if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
-  return {
-    event: 'approved',
-    decision: { ...event.decision, constraints },
-    evidence: event.evidence,
-    resolution,
-    dispatch,
-  }
 }
 
 const notFound: Resolved = { type: 'refused', code: 'not_found', detail: 'there is no such job' }
@@ -222,6 +150,9 @@ function outcomeOf(command: Command, done: Step, cause: string): Resolved {
     }
     return { type: 'resolved', job_id: command.job, trace_id: data.trace_id, state, resolution: cancelled }
   }
+  const vote = data.approval?.votes.find(({ by, at }) => by === command.by && at === command.at)
+  if (state === 'PARKED' && vote !== undefined)
+    return { type: 'resolved', job_id: command.job, trace_id: data.trace_id, state, resolution: vote }
   if (state === 'PARKED')
     return {
       type: 'refused',

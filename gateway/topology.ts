@@ -14,7 +14,14 @@ const TopicPattern = z.string().superRefine((pattern, context) => {
   if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
 })
 
-const Agent = z.strictObject({ name: Name, account: Account, user: Name })
+const Agent = z.strictObject({
+  name: Name,
+  account: Account,
+  user: Name,
+  /** The person who answers for this agent, and so never decides about its jobs. */
+  owner: Name.optional(),
+})
+const Members = z.record(Name, z.array(Name)).default({})
 const Tenant = z.strictObject({ name: Name, agents: z.array(Agent).min(1) })
 const Pool = z.strictObject({
   name: Name.refine((name) => name !== 'gw', 'gw is the name of the gateway itself'),
@@ -29,6 +36,9 @@ const Topology = z
     tenants: z.array(Tenant).min(1),
     pools: z.array(Pool).min(1),
     approvers: z.array(Name),
+    /** Which approvers a policy means by a group or a role. */
+    groups: Members,
+    roles: Members,
     auditors: z.array(Name),
   })
   .superRefine((topology, context) => {
@@ -118,6 +128,11 @@ function contradictions(topology: z.infer<typeof Topology>): Contradiction[] {
   }
   for (const [index, name] of topology.approvers.entries())
     once(users, name, 'an approver', ['approvers', index])
+  for (const kind of ['groups', 'roles'] as const)
+    for (const [name, members] of Object.entries(topology[kind]))
+      for (const [index, member] of members.entries())
+        if (!topology.approvers.includes(member))
+          found.push({ path: [kind, name, index], message: `'${member}' is not an approver` })
   for (const [index, name] of topology.auditors.entries())
     once(users, name, 'an auditor', ['auditors', index])
   return found

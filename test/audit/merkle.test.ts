@@ -30,7 +30,7 @@ test('the roots are those of the published vectors', () => {
 })
 
 test('for every size and leaf the path leads to the root, and no other place or changed path does', () => {
-  for (let size = 1; size <= 40; size++) {
+  for (let size = 1; size <= 17; size++) {
     const many = Array.from({ length: size }, (_, n) => leafHash(Buffer.from([n])))
     const { root, paths } = growTree(many)
     for (const [index, leaf] of many.entries()) {

@@ -40,7 +40,7 @@ const evidence = {
   },
   facts: { now_ms: 1, granted: [], fail_mode: 'closed' as const },
 }
-const parked: JobEvent = {
+const parked: JobEvent & { readonly event: 'parked' } = {
   event: 'parked',
   decision,
   evidence,
@@ -49,6 +49,10 @@ const parked: JobEvent = {
     rules: ['r'],
     requested_at: opened.received_at,
     expires_at: opened.received_at,
+    use_within_ms: 1,
+    exclude: ['submitter'],
+    demands: [],
+    votes: [],
   },
 }
 const next = (last: AuditRecord | Opened, event: JobEvent, cause: string): AuditRecord => {
@@ -92,7 +96,7 @@ test('a job at every limit of the door still fits into a record', () => {
     ...decision,
     matched: Array.from({ length: 5_000 }, (_, n) => `rule-${n}-${'x'.repeat(50)}`),
   }
-  const event: JobEvent = {
+  const event = {
     ...parked,
     decision: many,
     evidence: { ...evidence, input: { ...evidence.input, labels } },

@@ -30,14 +30,19 @@ test.each([
 })
 
 test('every rule that asks must be satisfied, and any of them can reject', () => {
-  const both = [...adminOrTwoOps, { rule: 'r2', thresholds: [{ from: from('persons', 'eve'), approve: 1, deny: 1 }] }]
+  const both = [
+    ...adminOrTwoOps,
+    { rule: 'r2', thresholds: [{ from: from('persons', 'eve'), approve: 1, deny: 1 }] },
+  ]
   expect(tally(both, yes('zoe'), membership)).toBe('open')
   expect(tally(both, yes('zoe', 'eve'), membership)).toBe('approved')
   expect(tally(both, [...yes('zoe'), ...no('eve')], membership)).toBe('rejected')
 })
 
 test('a group named like something every object has is a group without members', () => {
-  const odd = [{ rule: 'r', thresholds: [{ from: from('groups', 'constructor', '__proto__'), approve: 1, deny: 1 }] }]
+  const odd = [
+    { rule: 'r', thresholds: [{ from: from('groups', 'constructor', '__proto__'), approve: 1, deny: 1 }] },
+  ]
   expect(mayVote(odd, 'ann', membership)).toBe(false)
   expect(tally(odd, yes('ann'), membership)).toBe('open')
 })
