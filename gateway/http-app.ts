@@ -1,6 +1,4 @@
-import { Hono, type Context, type Handler } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
-import { jobBytesMax } from '../policy/job.ts'
+import { Hono, type Context, type Handler, type MiddlewareHandler } from 'hono'
 import { BusError } from './message.ts'
 import { approvalRoutes } from './http-approvals.ts'
 import { guardDev, secureHeaders } from './http-guard.ts'
@@ -34,11 +32,11 @@ export function createApp(io: Io, deps: HttpDeps): Hono {
   mount(app, healthRoutes(io, deps))
   if (io.config.profile === 'dev') {
     app.use(guardDev)
-    app.use(bodyLimit({ maxSize: jobBytesMax, onError: tooLarge }))
+    mount(app, policyRoutes(io))
+    app.use(connected(io))
     mount(app, jobRoutes(io, deps))
     mount(app, approvalRoutes(io, deps))
     mount(app, traceRoutes(deps))
-    mount(app, policyRoutes(io))
   }
   app.notFound((c) =>
     problem(c, 'no_such_path', `nothing is served at this path in profile ${io.config.profile}`),
@@ -58,18 +56,21 @@ function mount(app: Hono, routes: readonly Route[]): void {
   }
 }
 
-function tooLarge(c: Context): Response {
-  // The rest of the body is not read, so the connection cannot carry another request.
-  c.header('Connection', 'close')
-  return problem(c, 'payload_too_large', `a request has at most ${jobBytesMax} bytes`)
-}
-
-function logged(io: Io): Handler {
+function logged(io: Io): MiddlewareHandler {
   return async (c, next) => {
     const startedMs = performance.now()
     await next()
     const ms = Math.round(performance.now() - startedMs)
     io.log.debug({ method: c.req.method, path: c.req.path, status: c.res.status, ms }, 'http')
+  }
+}
+
+/** Everything below asks the bus, and a caller should not wait for a time-out to hear that it is away. */
+function connected(io: Io): MiddlewareHandler {
+  return async (c, next) => {
+    if (io.bus.connected()) return next()
+    c.header('Retry-After', '1')
+    return problem(c, 'unavailable', 'the gateway is not connected to NATS; it goes on by itself when it is')
   }
 }
 

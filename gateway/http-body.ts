@@ -1,4 +1,5 @@
 import type { Context } from 'hono'
+import { jobBytesMax } from '../policy/job.ts'
 import { parseJson } from '../policy/json.ts'
 import { quoted } from '../policy/problem.ts'
 import { nearest } from '../policy/suggest.ts'
@@ -15,15 +16,40 @@ export type ReadBody =
 export async function readObject(c: Context): Promise<ReadBody> {
   if (!isJson(c.req.header('content-type')))
     return refused(problem(c, 'unsupported_media_type', 'send Content-Type: application/json'))
-  return parse(c, new Uint8Array(await c.req.arrayBuffer()))
+  const bytes = await readBytes(c)
+  return bytes === undefined ? refused(tooLarge(c)) : parse(c, bytes)
 }
 
 /** The same where the body may be left out. */
 export async function readOptionalObject(c: Context): Promise<ReadBody> {
   if (c.req.header('content-type') !== undefined) return readObject(c)
-  const bytes = new Uint8Array(await c.req.arrayBuffer())
+  const bytes = await readBytes(c)
+  if (bytes === undefined) return refused(tooLarge(c))
   if (bytes.length === 0) return { ok: true, bytes, value: {} }
   return refused(problem(c, 'unsupported_media_type', 'send Content-Type: application/json'))
+}
+
+/** Everything that was sent, or undefined if it is more than a job may have; then the rest is not read. */
+async function readBytes(c: Context): Promise<Uint8Array | undefined> {
+  const declared = c.req.header('content-length')
+  if (declared !== undefined)
+    return Number(declared) > jobBytesMax ? undefined : new Uint8Array(await c.req.arrayBuffer())
+  const chunks: Uint8Array[] = []
+  let length = 0
+  const { body } = c.req.raw
+  if (body === null) return new Uint8Array()
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    length += chunk.length
+    if (length > jobBytesMax) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function tooLarge(c: Context): Response {
+  // The rest of the body is not read, so the connection cannot carry another request.
+  c.header('Connection', 'close')
+  return problem(c, 'payload_too_large', `a request has at most ${jobBytesMax} bytes`)
 }
 
 function parse(c: Context, bytes: Uint8Array): ReadBody {
