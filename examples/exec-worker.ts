@@ -30,6 +30,11 @@ const asked = {
   inboxPrefix: setting('INBOX_PREFIX'),
 }
 const stopping = new AbortController()
+const running = new Map<string, AbortController>()
+// The gateway says when a job is cancelled or its time is over; listening to it is a courtesy, the deadline holds anyway.
+connection.subscribe(setting('CANCEL'), {
+  callback: (_error, message) => running.get(message.subject.split('.').slice(-2).join('.'))?.abort(),
+})
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort())
 console.log(`exec worker ${setting('NAME')}: asking ${asked.next}`)
 
@@ -67,7 +72,11 @@ async function work(job: Msg): Promise<Outcome> {
       output: { problem: 'not one of the commands', commands: Object.keys(commands) },
     }
   const argv = command(payloadOf(job))
-  const done = await execute(argv, Date.parse(header(job, 'Sluice-Deadline')) + graceMs - Date.now())
+  const cancelled = new AbortController()
+  running.set(header(job, 'Sluice-Job'), cancelled)
+  const withinMs = Date.parse(header(job, 'Sluice-Deadline')) + graceMs - Date.now()
+  const done = await execute(argv, withinMs, AbortSignal.any([stopping.signal, cancelled.signal]))
+  running.delete(header(job, 'Sluice-Job'))
   const limits: unknown = JSON.parse(header(job, 'Sluice-Constraints'))
   return {
     status: done.exit_code === 0 ? 'ok' : 'error',
@@ -77,8 +86,8 @@ async function work(job: Msg): Promise<Outcome> {
 
 type Executed = { exit_code: number | null; stdout: string; stderr: string; cut: boolean }
 
-/** Runs a program until it ends, its time is over, or this worker stops. `cut`: it did not end by itself. */
-function execute(argv: readonly string[], withinMs: number): Promise<Executed> {
+/** Runs a program until it ends, its time is over, or it is stopped. `cut`: it did not end by itself. */
+function execute(argv: readonly string[], withinMs: number, signal: AbortSignal): Promise<Executed> {
   const [program = '', ...args] = argv
   const options = {
     cwd: '/',
@@ -86,7 +95,7 @@ function execute(argv: readonly string[], withinMs: number): Promise<Executed> {
     timeout: Math.max(1, Math.ceil(withinMs)),
     killSignal: 'SIGKILL',
     maxBuffer: outputBytesMax,
-    signal: stopping.signal,
+    signal,
   } as const
   return new Promise((resolve) => {
     const child = execFile(program, args, options, (_error, stdout, stderr) =>

@@ -5,16 +5,11 @@ import { join } from 'node:path'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
+import { ensureBuilt } from '../../cli/setup.mjs'
 import type { AuditRecord } from '../../audit/record.ts'
 import type { TicketFile } from '../../examples/tickets.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
-import {
-  build,
-  clientEnvironment,
-  startExample,
-  workerEnvironment,
-  type Started,
-} from '../helpers/example.ts'
+import { clientEnvironment, startExample, workerEnvironment, type Started } from '../helpers/example.ts'
 import { ask, readAudit, readJob, testConfig, until } from '../helpers/gateway.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 
@@ -26,7 +21,7 @@ let helpdesk: Started
 let exec: Started
 
 beforeAll(async () => {
-  await build()
+  await ensureBuilt()
   nats = await startTestNats()
   gateway = await startGateway(await testConfig(nats, await readFile('deploy/policy.yaml', 'utf8')))
   agent = await nats.connect('demo')
@@ -111,6 +106,16 @@ test('a command is ended at its deadline, and what the worker says afterwards is
     (await readAudit(nats)).find(({ subject }) => subject === `audit._refused.${job_id}`),
   )
   expect(refused.record.data).toMatchObject({ refuse: 'late-result' })
+})
+
+test('a cancelled command ends at once, and its hand is free again', async () => {
+  const job = { risk_tags: ['medium'], payload: { seconds: 600 } }
+  const running = await Promise.all(Array.from({ length: 4 }, () => ask(agent, 'job.agent.exec.sleep', job)))
+  const gone = await fetch(`${gateway.httpUrl}/api/v1/jobs/${running[0]?.job_id}/cancel`, { method: 'POST' })
+  expect(gone.status).toBe(200)
+  expect(await outputOf('job.agent.exec.date', { risk_tags: ['medium'] })).toMatchObject({ exit_code: 0 })
+  for (const { job_id } of running.slice(1))
+    await fetch(`${gateway.httpUrl}/api/v1/jobs/${job_id}/cancel`, { method: 'POST' })
 })
 
 test('an agent and an approver: the card shows what would run, the approval lets it run, the file changes', async () => {

@@ -1,10 +1,7 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 
 import type { TestNats } from './nats-server.ts'
-
-const run = promisify(execFile)
 
 /** What a program said and how it ended. */
 export type Ran = { readonly code: number | null; readonly stdout: string; readonly stderr: string }
@@ -14,11 +11,6 @@ export type Started = {
   readonly child: ChildProcess
   readonly said: (text: string) => Promise<void>
   readonly ended: Promise<Ran>
-}
-
-/** Compiles the project if a source is newer, as every command of ours does before it runs. */
-export async function build(): Promise<void> {
-  await run(process.execPath, ['cli/sluice.mjs', '--help'])
 }
 
 /** Starts `examples/<name>.ts` as it was compiled. */
@@ -69,6 +61,7 @@ export function workerEnvironment(nats: TestNats, user: string, dataDir: string)
     SLUICE_WORKER_NAME: user,
     SLUICE_WORKER_SUBSCRIBE: `worker.${pool.name}.>`,
     SLUICE_WORKER_QUEUE: pool.name,
+    SLUICE_WORKER_CANCEL: `cancel.${user}.>`,
     SLUICE_WORKER_API_PREFIX: 'gov.API',
     SLUICE_WORKER_STREAM: 'WORK',
     SLUICE_WORKER_CONSUMER: pool.name,
