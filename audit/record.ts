@@ -82,6 +82,8 @@ export type Throttle = {
   readonly not_before: string
   /** False: the limit had no room within `max_wait`, so the job only waits for its own end. */
   readonly reserved: boolean
+  /** The rule limits how many jobs run at once, and that many do; else a rate is what the job waits for. */
+  readonly waits_for?: 'place'
 }
 export type Resolution = {
   readonly decision: 'approve' | 'reject'
@@ -120,7 +122,11 @@ type Decided = {
 
 /** A fact in the past tense and the evidence it carries. */
 export type JobEvent =
-  | ({ readonly event: 'allowed'; readonly dispatch: Dispatch } & Decided)
+  | ({
+      readonly event: 'allowed'
+      readonly dispatch: Dispatch
+      readonly places?: readonly string[]
+    } & Decided)
   | ({ readonly event: 'parked'; readonly approval: Approval } & Decided)
   | ({
       readonly event: 'throttled'
@@ -134,6 +140,7 @@ export type JobEvent =
       readonly resolution: Resolution
       readonly approval?: Approval
       readonly dispatch: Dispatch
+      readonly places?: readonly string[]
     } & Decided)
   | { readonly event: 'voted'; readonly approval: Approval }
   | { readonly event: 'rejected'; readonly resolution: Resolution; readonly approval: Approval }
@@ -159,6 +166,8 @@ export type RecordData = Opened &
     /** The decision in force: the newest one that was taken. */
     readonly decision: Decision
     readonly output?: OutputTerms
+    /** Rules that limit how many jobs run at once, and in which this one has a place until it ends. */
+    readonly places?: readonly string[]
     readonly dispatch?: Dispatch
     readonly approval?: Approval
     readonly throttle?: Throttle
@@ -245,6 +254,7 @@ function carried(opened: Opened, before: RecordData | undefined): Opened & Parti
     ...(opened.job_deadline === undefined ? {} : { job_deadline: opened.job_deadline }),
     ...(before?.facts === undefined ? {} : { facts: before.facts }),
     ...(before?.output === undefined ? {} : { output: before.output }),
+    ...(before?.places === undefined ? {} : { places: before.places }),
     ...(before?.dispatch === undefined ? {} : { dispatch: before.dispatch }),
     ...(before?.approval === undefined ? {} : { approval: before.approval }),
     ...(before?.resolution === undefined ? {} : { resolution: before.resolution }),

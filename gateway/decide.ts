@@ -1,5 +1,5 @@
 import type { Approval, Dispatch, Evidence, JobEvent, Opened, RecordData } from '../audit/record.ts'
-import type { Constraints } from '../policy/constraints.ts'
+import { meetConstraints, type Constraints } from '../policy/constraints.ts'
 import {
   builtinDecision,
   type ApprovalRequirement,
@@ -11,6 +11,7 @@ import type { OutputTerms } from '../policy/rule.ts'
 import type { Job } from '../policy/job.ts'
 import { subjectMatches } from '../policy/topic.ts'
 import type { Io } from './io.ts'
+import { placed } from './place.ts'
 import { poolFor } from './topology.ts'
 import { version } from './version.ts'
 
@@ -58,7 +59,7 @@ export async function decide(io: Io, opened: Opened, job: Job, before?: Before):
       failed(io, opened, job, 'sluice.timeout', `no decision within ${io.config.decisionTimeoutMs} ms`)
     )
   }
-  return carryOut(io, opened, job, decided, before)
+  return placed(io, opened, carryOut(io, opened, job, decided, before), before)
 }
 
 async function inTime<T>(work: Promise<T>, withinMs: number): Promise<T | undefined> {
@@ -141,14 +142,8 @@ async function throttle(
   }
   if (notBeforeMs > nowMs)
     return throttled(io, job, { ...decided, granted }, waitsFor, notBeforeMs, true, before)
-  const policy = io.policy()
-  return carryOut(
-    io,
-    opened,
-    job,
-    { evaluation: io.evaluate(policy, job, { nowMs, granted }), nowMs, granted },
-    before,
-  )
+  const again = { evaluation: io.evaluate(io.policy(), job, { nowMs, granted }), nowMs, granted }
+  return placed(io, opened, carryOut(io, opened, job, again, before), before)
 }
 
 function throttled(
@@ -181,7 +176,8 @@ function usableUntilMs(before: Before | undefined): number {
 
 /** The outcome is final for now: what must be written for it. */
 function carryOut(io: Io, opened: Opened, job: Job, decided: Decided, before?: Before): DecidedEvent {
-  const { decision, approval } = decided.evaluation
+  const { approval } = decided.evaluation
+  const decision = narrowed(decided.evaluation.decision, before)
   const evidence = evidenceOf(io, job, decided)
   const dispatch = firstAttempt(io, opened, decision.constraints)
   const approved = before?.resolution
@@ -205,6 +201,13 @@ function carryOut(io: Io, opened: Opened, job: Job, decided: Decided, before?: B
     case 'THROTTLE':
       throw new Error('a limit that granted its slot still throttles')
   }
+}
+
+/** Limits that approvers added hold also for a job that had to wait for room after its approval. */
+function narrowed(decision: Decision, before: Before | undefined): Decision {
+  const added = (before?.approval?.votes ?? []).flatMap((vote) => vote.constraints ?? [])
+  if (added.length === 0 || before?.resolution === undefined) return decision
+  return { ...decision, constraints: added.reduce<Constraints | null>(meetConstraints, decision.constraints) }
 }
 
 /** What a person is asked, as it stays on record whatever the policy says later. */

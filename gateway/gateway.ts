@@ -21,6 +21,7 @@ import { openQueries } from './queries.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
 import { gatewayConsumer, intakeStream, resultsStream } from './streams.ts'
 import { auditControlSubject, auditPolicySubject } from './subjects.ts'
+import { createRunning } from './running.ts'
 import { createTickets } from './tickets.ts'
 import { startTimers, type Timers } from './timers.ts'
 import { parseTopology, placedAgents, type Topology } from './topology.ts'
@@ -52,6 +53,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     bus,
     chain: createChain(bus),
     limiter: createLimiter(bus),
+    running: createRunning(bus),
     config,
     topology,
     keys,

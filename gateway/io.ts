@@ -7,6 +7,7 @@ import type { Keys } from './keys.ts'
 import type { Limiter } from './limiter.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import type { Running } from './running.ts'
 import type { Tickets } from './tickets.ts'
 import type { Topology } from './topology.ts'
 
@@ -15,6 +16,7 @@ export type Io = {
   readonly bus: Bus
   readonly chain: Chain
   readonly limiter: Limiter
+  readonly running: Running
   readonly config: Config
   readonly topology: Topology
   readonly keys: Keys

@@ -32,6 +32,9 @@ export async function perform(io: Io, at: Position, around: Around): Promise<Job
   const instead = await makeTrue(io, at, around)
   if (instead !== undefined) return instead
   const { record } = at
+  const { from, to } = record.data.state
+  if (record.data.places !== undefined && from === 'DISPATCHED' && to !== 'DISPATCHED')
+    await io.running.leave(record.data.places, record.data.job_id)
   if (record.data.terminal !== undefined || record.data.event === 'quarantined') io.ended(record.data.job_id)
   notify(io, record, around)
   return undefined

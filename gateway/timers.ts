@@ -6,8 +6,10 @@ import type { Position } from './chain.ts'
 import { decide, deny } from './decide.ts'
 import { createHeap } from './heap.ts'
 import type { Io } from './io.ts'
+import { placeRetryMs, placeWaitMs } from './place.ts'
 import { pull, type Delivery, type Pull } from './pull.ts'
 import { step, type Proposal } from './step.ts'
+import { gatewayConsumer } from './streams.ts'
 import { trailingJob } from './subjects.ts'
 
 /**
@@ -26,10 +28,10 @@ type Waiting = {
   done: boolean
 }
 
-/** Below the consumers' `ack_wait` of 30 s, with room for a slow server. */
-const holdMs = 20_000
-/** A message sent back returns this much before its time, so that it fires on time from here. */
-const earlyMs = 5_000
+/** Held for a part of the consumer's `ack_wait`, with room for a slow server; else the same message would come twice. */
+const holdShare = 2 / 3
+/** A message sent back returns by this part of the hold before its time, so that it fires on time from here. */
+const earlyShare = 1 / 4
 const burstEveryMs = 250
 const lookEveryMs = 25
 const firingMax = 256
@@ -44,13 +46,17 @@ type Kind = {
   readonly propose: (io: Io, waiting: Waiting, last: Position) => Proposal | Promise<Proposal>
 }
 
+/** Every kind with how long its messages may be held here, and how early those come back that were sent back. */
+type HeldKind = Kind & { readonly holdMs: number; readonly earlyMs: number }
+
 const kinds: readonly Kind[] = [
   { stream: 'APPROVALS', dueHeader: 'Sluice-Expires', skip: 0, propose: approvalDue },
   { stream: 'THROTTLED', dueHeader: 'Sluice-Not-Before', skip: 0, propose: throttleDue },
   { stream: 'WORK', dueHeader: 'Sluice-Deadline', skip: 1, propose: attemptDue },
 ]
 
-export function startTimers(io: Io): Timers {
+export async function startTimers(io: Io): Promise<Timers> {
+  const heldKinds = await Promise.all(kinds.map((kind) => withHold(io, kind)))
   const held = createHeap<Waiting>((waiting) => waiting.atMs)
   const running = new Map<string, Waiting>()
   const back: { delivery: Delivery; delayMs: number }[] = []
@@ -58,7 +64,7 @@ export function startTimers(io: Io): Timers {
 
   const sendBack = (delivery: Delivery, delayMs: number): void =>
     void back.push({ delivery, delayMs: Math.ceil(delayMs) })
-  const fire = async (kind: Kind, waiting: Waiting): Promise<void> => {
+  const fire = async (kind: HeldKind, waiting: Waiting): Promise<void> => {
     firing++
     try {
       await fireOne(io, kind, waiting, sendBack)
@@ -72,7 +78,7 @@ export function startTimers(io: Io): Timers {
       firing--
     }
   }
-  const take = (kind: Kind, delivery: Delivery): void => {
+  const take = (kind: HeldKind, delivery: Delivery): void => {
     const job = trailingJob(delivery.subject, kind.skip)
     const dueMs = Date.parse(delivery.header(kind.dueHeader))
     if (job === undefined || Number.isNaN(dueMs)) {
@@ -84,8 +90,15 @@ export function startTimers(io: Io): Timers {
     }
     const nowMs = io.nowMs()
     // Most dispatched jobs end within seconds: holding them first saves sending them back at all.
-    if (kind.stream !== 'WORK' && dueMs - nowMs > holdMs) return sendBack(delivery, dueMs - nowMs - earlyMs)
-    const waiting: Waiting = { delivery, job, dueMs, atMs: Math.min(dueMs, nowMs + holdMs), done: false }
+    if (kind.stream !== 'WORK' && dueMs - nowMs > kind.holdMs)
+      return sendBack(delivery, dueMs - nowMs - kind.earlyMs)
+    const waiting: Waiting = {
+      delivery,
+      job,
+      dueMs,
+      atMs: Math.min(dueMs, nowMs + kind.holdMs),
+      done: false,
+    }
     held.push(waiting)
     if (kind.stream === 'WORK') running.set(job, waiting)
   }
@@ -95,7 +108,7 @@ export function startTimers(io: Io): Timers {
       const waiting = held.pop() as Waiting
       if (waiting.done) continue
       if (running.get(waiting.job) === waiting) running.delete(waiting.job)
-      const kind = kinds.find(({ stream }) => stream === waiting.delivery.stream) as Kind
+      const kind = heldKinds.find(({ stream }) => stream === waiting.delivery.stream) as HeldKind
       void fire(kind, waiting) // Catches everything itself.
     }
   }, lookEveryMs)
@@ -103,10 +116,10 @@ export function startTimers(io: Io): Timers {
     if (!io.bus.connected()) return
     for (const { delivery, delayMs } of back.splice(0)) delivery.nak(delayMs)
   }, burstEveryMs)
-  const pulls: Pull[] = kinds.map((kind) =>
+  const pulls: Pull[] = heldKinds.map((kind) =>
     pull(io.bus, {
       stream: kind.stream,
-      consumer: 'gw',
+      consumer: gatewayConsumer,
       inFlightMax: 1_024,
       open: () => held.size() < heldMax,
       onError: (err) => io.log.error({ stream: kind.stream, err }, 'a waiting message could not be taken'),
@@ -134,10 +147,17 @@ export function startTimers(io: Io): Timers {
   }
 }
 
+async function withHold(io: Io, kind: Kind): Promise<HeldKind> {
+  const info = await io.bus.request(`$JS.API.CONSUMER.INFO.${kind.stream}.${gatewayConsumer}`)
+  const { ack_wait } = info['config'] as { readonly ack_wait: number }
+  const holdMs = (ack_wait / 1_000_000) * holdShare
+  return { ...kind, holdMs, earlyMs: holdMs * earlyShare }
+}
+
 /** What has moved on is acknowledged without a record; what is not due goes back; the rest takes its step. */
 async function fireOne(
   io: Io,
-  kind: Kind,
+  kind: HeldKind,
   waiting: Waiting,
   sendBack: (delivery: Delivery, delayMs: number) => void,
 ): Promise<void> {
@@ -147,7 +167,7 @@ async function fireOne(
   if (last === undefined) return delivery.ack()
   if (dueMs > nowMs) {
     if (isOver(last)) return movedOn(io, kind, waiting, last, sendBack)
-    return sendBack(delivery, Math.max(1, dueMs - nowMs - earlyMs))
+    return sendBack(delivery, Math.max(1, dueMs - nowMs - kind.earlyMs))
   }
   const cause = {
     job,
@@ -191,16 +211,23 @@ function approvalDue(io: Io, _waiting: Waiting, { record: { data } }: Position):
 }
 
 /** The wait is over: the job runs in the slot that was kept for it, or ends because there was none within `max_wait`. */
-function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Position): Proposal | Promise<Proposal> {
+async function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Position): Promise<Proposal> {
   if (data.state.to !== 'THROTTLED' || data.throttle === undefined) return { refuse: 'moved-on' }
   const notBeforeMs = Date.parse(data.throttle.not_before)
   if (notBeforeMs > io.nowMs()) return notYet(notBeforeMs, io.nowMs())
-  if (!data.throttle.reserved) return { event: 'expired', limit: 'max_wait' }
+  if (!data.throttle.reserved)
+    return { event: 'expired', limit: data.resolution === undefined ? 'max_wait' : 'use_within' }
   if (data.job_deadline !== undefined && Date.parse(data.job_deadline) <= io.nowMs())
     return { event: 'expired', limit: 'deadline' }
   const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, waiting.delivery.body)
   if (!parsed.ok) return deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
-  return decide(io, data, parsed.job, data)
+  const event = await decide(io, data, parsed.job, data)
+  const stillFull = event.event === 'throttled' && event.throttle.waits_for === 'place'
+  if (!stillFull || data.throttle.waits_for !== 'place') return event
+  // The wait for a place is on record; only its end is news.
+  if (io.nowMs() - Date.parse(data.received_at) > placeWaitMs)
+    return { event: 'expired', limit: 'max_concurrency' }
+  return notYet(io.nowMs() + placeRetryMs, io.nowMs())
 }
 
 function attemptDue(io: Io, waiting: Waiting, { record: { data } }: Position): Proposal {

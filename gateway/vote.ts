@@ -7,6 +7,7 @@ import type { Position } from './chain.ts'
 import type { ResolveCommand } from './command.ts'
 import { decide, deny, firstAttempt, type DecidedEvent } from './decide.ts'
 import type { Io } from './io.ts'
+import { placed } from './place.ts'
 import type { Proposal } from './step.ts'
 import { pendingSubject } from './subjects.ts'
 
@@ -115,10 +116,10 @@ async function approving(
     case 'approved':
       return event
     case 'allowed':
-      return approved(io, data, event, resolution, approval)
+      return placed(io, data, approved(io, data, event, resolution, approval))
     case 'parked':
       if (event.approval.requirement !== approval.requirement) return event
-      return approved(io, data, event, resolution, approval)
+      return placed(io, data, approved(io, data, event, resolution, approval))
   }
 }
 
@@ -128,7 +129,7 @@ function approved(
   event: Extract<DecidedEvent, { readonly event: 'allowed' | 'parked' }>,
   resolution: Resolution,
   approval: Approval,
-): Proposal {
+): DecidedEvent {
   const added = approval.votes.flatMap((vote) => vote.constraints ?? [])
   const constraints = [event.decision.constraints, ...added].reduce(
     meetConstraints,
