@@ -1,21 +1,31 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 
 import { defineConfig } from 'vitest/config'
 
 import { findNats, findTestNats, type FoundNats } from './cli/dev/nats-binary.ts'
 
-/**
- * Files that start a server run once per server: on Debian's, which is the floor, and on a current one. All others run
- * once. Whether a file starts a server is seen from its import of the helper, so nobody has to say it twice.
- */
-const serverHelper = /from '[./]*helpers\/nats-server\.ts'/
-
 const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.test.ts'))
   .map((file) => join('test', file))
-const onServer = files.filter((file) => serverHelper.test(readFileSync(file, 'utf8')))
+const onServer = files.filter((file) => startsServer(file))
 const alone = files.filter((file) => !onServer.includes(file))
+
+/**
+ * Files that start a server run once per server: on Debian's, which is the floor, and on a current one; all others run
+ * once. A file starts a server if it or a helper that it imports reads the variable that names the binary, so nobody
+ * has to say it a second time.
+ */
+function startsServer(file: string, seen = new Set<string>()): boolean {
+  if (seen.has(file) || !existsSync(file)) return false
+  seen.add(file)
+  const text = readFileSync(file, 'utf8')
+  if (text.includes('SLUICE_TEST_NATS_BINARY')) return true
+  const imports = [...text.matchAll(/^(?:import (?!type )|\} )[^\n]*from '(\.[^']+)'/gm)]
+  return imports
+    .map(([, specifier = '']) => join(dirname(file), specifier))
+    .some((imported) => imported.startsWith('test') && startsServer(imported, seen))
+}
 
 const say = (line: string): void => console.error(line)
 
@@ -47,6 +57,8 @@ export default defineConfig(async () => ({
   test: {
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // On a busy machine a second is no time; a wait that ends well ends at once.
+    expect: { poll: { timeout: 15_000 } },
     // Two cores, and every file on a server has a server of its own.
     maxWorkers: 2,
     projects: [

@@ -1,7 +1,7 @@
 // What must be there before anything of ours can run: packages and compiled code. Plain JavaScript and Node's own
 // modules only, because on a fresh clone there is nothing else.
 import { spawn } from 'node:child_process'
-import { mkdirSync, readdirSync, rmdirSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -12,7 +12,7 @@ const oldestNode = [20, 19]
 const npmTimeoutMs = 600_000
 const tscTimeoutMs = 180_000
 const stillAtItEveryMs = 5_000
-const lockWaitMs = 120_000
+const lockWaitMs = 600_000
 const lockPollMs = 100
 
 /** Sources that `tsc` compiles; what tsconfig.json includes. */
@@ -30,21 +30,14 @@ export function checkNode() {
 
 /** Runs `npm ci` if there are no packages yet, or others than package-lock.json names. */
 export async function ensurePackages() {
-  const installed = modifiedMs(join(projectRoot, 'node_modules', '.package-lock.json'))
-  if (installed >= modifiedMs(join(projectRoot, 'package-lock.json'))) return
+  if (packagesFit()) return
   await withLock('packages', async () => {
-    if (
-      modifiedMs(join(projectRoot, 'node_modules', '.package-lock.json')) >=
-      modifiedMs(join(projectRoot, 'package-lock.json'))
-    )
-      return
+    if (packagesFit()) return
     say('packages: installing (npm ci, about 20 s)')
     // No package of ours needs its install script, and running none is the safer habit. Development packages are
     // needed in every environment: the compiler is one.
     const args = ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
     await runTool('packages', npmCommand(), args, npmTimeoutMs)
-    const now = new Date()
-    utimesSync(join(projectRoot, 'node_modules', '.package-lock.json'), now, now)
   })
 }
 
@@ -55,7 +48,8 @@ export async function ensureBuilt() {
     if (builtMs() >= newestSourceMs()) return
     const started = new Date()
     const tsc = join(projectRoot, 'node_modules', 'typescript', 'bin', 'tsc')
-    const args = [tsc, '--incremental', '--tsBuildInfoFile', join('dist', '.tsbuildinfo')]
+    // Types are checked by `npm run check`; who only wants to start something need not wait for that.
+    const args = [tsc, '--noCheck', '--incremental', '--tsBuildInfoFile', join('dist', '.tsbuildinfo')]
     await runTool('build', [process.execPath], args, tscTimeoutMs)
     writeFileSync(stampFile, '')
     // A source that was saved while we compiled counts as newer.
@@ -90,6 +84,24 @@ function modifiedMs(file) {
   return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
 }
 
+/** Whether every package that package-lock.json names is there in its version; those for other platforms may not be. */
+function packagesFit() {
+  const installed = lockedPackages(join(projectRoot, 'node_modules', '.package-lock.json'))
+  const wanted = lockedPackages(join(projectRoot, 'package-lock.json'))
+  return Object.entries(wanted).every(
+    ([path, { version, optional }]) =>
+      path === '' || (installed[path] === undefined ? optional : installed[path].version === version),
+  )
+}
+
+function lockedPackages(file) {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')).packages
+  } catch {
+    return {}
+  }
+}
+
 /** npm as it started us, else the one on the PATH. */
 function npmCommand() {
   const script = process.env.npm_execpath
@@ -101,23 +113,33 @@ async function withLock(name, act) {
   const lock = join(projectRoot, '.sluice', `${name}.lock`)
   mkdirSync(dirname(lock), { recursive: true })
   const deadline = Date.now() + lockWaitMs
-  for (let told = false; ; told = true) {
-    try {
-      mkdirSync(lock)
-      break
-    } catch (error) {
-      if (error.code !== 'EEXIST') throw error
-      // Whoever held it for so long was killed.
-      if (Date.now() - modifiedMs(lock) > lockWaitMs || Date.now() > deadline) rmdirSync(lock)
-      else if (!told) say(`${name}: another command is at it, waiting`)
-      await new Promise((resolve) => setTimeout(resolve, lockPollMs))
-    }
+  for (let told = false; !takeLock(lock); told = true) {
+    if (Date.now() > deadline) throw new Error(`${name}: another command holds ${lock} and does not end`)
+    if (!told) say(`${name}: another command is at it, waiting`)
+    await new Promise((resolve) => setTimeout(resolve, lockPollMs))
   }
   try {
     return await act()
   } finally {
-    rmdirSync(lock)
+    rmSync(lock, { force: true })
   }
+}
+
+/** Writes our process id into the file, unless somebody who lives did so before. */
+function takeLock(lock) {
+  try {
+    writeFileSync(lock, String(process.pid), { flag: 'wx' })
+    return true
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error
+  }
+  try {
+    process.kill(Number(readFileSync(lock, 'utf8')), 0)
+  } catch (error) {
+    // Whoever held it was killed. (ENOENT: whoever held it is done.)
+    if (error.code === 'ESRCH') rmSync(lock, { force: true })
+  }
+  return false
 }
 
 /** Runs a tool in the project, its words on our standard error, a sign of life now and then. */

@@ -129,8 +129,8 @@ async function start(
     notes: [...notes, ...ports.notes],
   }
   if (options.json) {
-    console.log(JSON.stringify(ready()))
     for (const note of facts.notes) say(note)
+    console.log(JSON.stringify(ready()))
   } else console.log(banner(facts))
   return undefined
 }

@@ -10,7 +10,8 @@ import { startNatsProcess, type NatsProcess } from '../../cli/dev/nats-process.t
 import { provisionAs, startProvisionedNats } from '../../cli/dev/provisioned-nats.ts'
 import { type ApiRequest } from '../../gateway/provision.ts'
 import { defaultLimits, type StreamLimits } from '../../gateway/streams.ts'
-import { parseTopology, type Topology } from '../../gateway/topology.ts'
+import { placedAgents, type Topology } from '../../gateway/topology.ts'
+import { demoTopology } from './topology.ts'
 
 /** A private nats-server with nats.conf's accounts and all streams, on a free port, its files in a temporary folder. */
 export type TestNats = {
@@ -101,14 +102,6 @@ export async function startTestNats(options: TestNatsOptions = {}): Promise<Test
   }
 }
 
-/** The topology of the demo, as deploy/topology.yaml has it. */
-export async function demoTopology(): Promise<Topology> {
-  const file = 'deploy/topology.yaml'
-  const result = parseTopology(file, await readFile(file, 'utf8'))
-  if (!result.ok) throw new Error(JSON.stringify(result.problems))
-  return result.value
-}
-
 /** The JetStream API as the owner of the streams, for a server started with `owner: 'stays'`. */
 export async function asOwner(nats: TestNats): Promise<ApiRequest> {
   const connection = await nats.connect('owner')
@@ -123,8 +116,6 @@ export async function asOwner(nats: TestNats): Promise<ApiRequest> {
 
 /** Agents that have an account to themselves use the inbox prefix of every NATS client. */
 function inboxPrefix(topology: Topology, user: string): string {
-  const accounts = topology.tenants.flatMap(({ agents }) => agents)
-  const account = accounts.find((agent) => agent.user === user)?.account
-  const alone = account !== undefined && accounts.filter((agent) => agent.account === account).length === 1
-  return alone ? '_INBOX' : `_INBOX_${user}`
+  const agent = placedAgents(topology).find((placed) => placed.user === user)
+  return agent?.alone === true ? '_INBOX' : `_INBOX_${user}`
 }

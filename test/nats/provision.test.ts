@@ -2,7 +2,8 @@ import { afterEach, describe, expect, test } from 'vitest'
 
 import { provision, type ApiRequest } from '../../gateway/provision.ts'
 import { planStreams } from '../../gateway/streams.ts'
-import { asOwner, demoTopology, startTestNats, testLimits, type TestNats } from '../helpers/nats-server.ts'
+import { asOwner, startTestNats, testLimits, type TestNats } from '../helpers/nats-server.ts'
+import { demoTopology } from '../helpers/topology.ts'
 
 const plan = planStreams(await demoTopology(), testLimits)
 
