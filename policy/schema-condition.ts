@@ -53,7 +53,12 @@ const scalarText = 'must be text, a number, true, false or null'
 const number = z
   .number({ error: 'must be a number' })
   .refine((value) => Number.isSafeInteger(value) || !Number.isInteger(value), 'must be within 2^53')
-const scalar = z.union([word(1_000).or(z.literal('')), number, z.boolean(), z.null()], { error: scalarText })
+const scalar = z.union(
+  [z.string().max(1_000, 'must be at most 1000 characters'), number, z.boolean(), z.null()],
+  {
+    error: scalarText,
+  },
+)
 
 const bounds = {
   at_least: number.optional(),
@@ -138,16 +143,28 @@ const time = z
   .refine((window) => window.from === undefined || window.from !== window.to, 'begins when it ends')
 
 const conditions = {
-  topics: listOf(topicPattern, 'patterns').optional(),
-  tenants: listOf(principal, 'names').optional(),
-  actors: listOf(principal, 'names').optional(),
-  actor_types: listOf(z.enum(['agent', 'human', 'service']), 'actor types').optional(),
-  capabilities: listOf(word(128), 'words').optional(),
-  risk_tags: tags.optional(),
-  labels: z.record(labelKey, label, { error: 'must be a map of labels' }).optional(),
-  payload: z.record(pointer, payloadTest, { error: 'must be a map of JSON pointers' }).optional(),
-  size: range.optional(),
-  time: time.optional(),
+  topics: listOf(topicPattern, 'patterns')
+    .optional()
+    .describe('Any of these subjects; * is one token, > the rest.'),
+  tenants: listOf(principal, 'names').optional().describe('Any of these tenants.'),
+  actors: listOf(principal, 'names').optional().describe('Any of these agents, people or services.'),
+  actor_types: listOf(z.enum(['agent', 'human', 'service']), 'actor types')
+    .optional()
+    .describe('Any of these kinds of actor.'),
+  capabilities: listOf(word(128), 'words').optional().describe('Any of these capabilities.'),
+  risk_tags: tags
+    .optional()
+    .describe('A list: any of these tags; []: no tags at all; or a map of any, all, none.'),
+  labels: z
+    .record(labelKey, label, { error: 'must be a map of labels' })
+    .optional()
+    .describe('Every one of these labels, as text or as a test.'),
+  payload: z
+    .record(pointer, payloadTest, { error: 'must be a map of JSON pointers' })
+    .optional()
+    .describe('Every one of these JSON pointers into the payload, as a value or as a test.'),
+  size: range.optional().describe("Bytes of the job's body."),
+  time: time.optional().describe('Hours and days in a named zone.'),
 }
 
 const error = 'must be a map of conditions'

@@ -16,16 +16,21 @@ const rule = z.strictObject(
       .string({ error: 'must be text' })
       .regex(/^[A-Za-z0-9_.-]{1,64}$/, 'must be 1 to 64 of A-Z, a-z, 0-9, "_", "." and "-"'),
     description: word(2_000).optional(),
-    owner: word(200).optional(),
-    floor: z.boolean({ error: 'must be true or false' }).optional(),
-    match: condition,
-    unless: condition.optional(),
+    owner: word(200).optional().describe('Who answers for this rule; not part of its meaning.'),
+    floor: z
+      .boolean({ error: 'must be true or false' })
+      .optional()
+      .describe('Never relaxed, by an overlay or by a person.'),
+    match: condition.describe('What the rule covers; {} covers everything.'),
+    unless: condition.optional().describe('Exceptions: where this holds as well, the rule does not apply.'),
     decision: z.enum(decisionWords),
-    reason: word(reasonCharsMax).optional(),
-    constraints: constraints.optional(),
-    throttle: throttle.optional(),
-    approval: approval.optional(),
-    output: output.optional(),
+    reason: word(reasonCharsMax).optional().describe('What the agent and the approver are told.'),
+    constraints: constraints.optional().describe('Only with allow_with_constraints.'),
+    throttle: throttle.optional().describe('Only with throttle.'),
+    approval: approval.optional().describe('Only with require_approval.'),
+    output: output
+      .optional()
+      .describe('What is done about findings in the output; it can only become stricter.'),
   },
   { error: 'must be a rule, which is a map with id, match and decision' },
 )
