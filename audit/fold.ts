@@ -101,7 +101,8 @@ function chainProblems(records: readonly Filed[]): string[] {
 function eventOf({ seq, record }: Filed, before: RecordData | undefined): TimelineEvent {
   const { data } = record
   const { decision, dispatch, result } = data
-  const resolution = isNew(data.resolution, before?.resolution) ? data.resolution : undefined
+  const vote = data.event === 'voted' ? data.approval?.votes.at(-1) : undefined
+  const resolution = isNew(data.resolution, before?.resolution) ? data.resolution : vote
   return {
     seq,
     id: record.id,

@@ -1,4 +1,6 @@
 import type { Context } from 'hono'
+import type { Constraints } from '../policy/constraints.ts'
+import { constraints } from '../policy/schema-blocks.ts'
 import type { HttpDeps, Route } from './http-app.ts'
 import { queryFlag, queryNumber, readOptionalObject, type JsonObject } from './http-body.ts'
 import { devCaller, jobIdIn } from './http-caller.ts'
@@ -52,19 +54,28 @@ async function decide(
   if ('response' in job) return job.response
   const body = await readOptionalObject(c)
   if (!body.ok) return body.response
-  const note = noteIn(body.value, ['note', 'reason', 'job_hash', 'policy_snapshot'])
+  const note = noteIn(body.value, wishKeys)
   if (!note.ok) return problem(c, 'invalid', note.problem)
   const binding = bindingIn(body.value, c.req.header('if-match'))
   if (typeof binding === 'string') return problem(c, 'invalid', binding)
-  const wish = {
-    job: job.id,
-    by: devCaller.person,
-    via: 'http' as const,
-    decision,
-    note: note.note,
-    ...binding,
-  }
-  return resolvedResponse(c, await resolve(io, refusals, wish))
+  const limits = limitsIn(body.value)
+  if (typeof limits === 'string') return problem(c, 'invalid', limits)
+  const who = { job: job.id, by: devCaller.person, via: 'http' as const }
+  return resolvedResponse(
+    c,
+    await resolve(io, refusals, { ...who, decision, note: note.note, ...binding, ...limits }),
+  )
+}
+
+const wishKeys = ['note', 'reason', 'job_hash', 'policy_snapshot', 'constraints']
+
+/** Limits that the approver adds, in the words of a policy; a string is what is wrong with them. */
+function limitsIn({ constraints: given }: JsonObject): { readonly constraints?: Constraints } | string {
+  if (given === undefined) return {}
+  const parsed = constraints.safeParse(given)
+  if (parsed.success) return { constraints: parsed.data as Constraints }
+  const [issue] = parsed.error.issues
+  return `${['constraints', ...(issue?.path ?? [])].join('.')}: ${issue?.message ?? 'invalid'}`
 }
 
 type Binding = { readonly jobHash?: string; readonly policySnapshot?: string }

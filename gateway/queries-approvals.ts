@@ -1,5 +1,5 @@
 import type { State } from '../audit/lifecycle.ts'
-import { decodeRecord, type AuditRecord, type Resolution } from '../audit/record.ts'
+import { decodeRecord, type Approval, type AuditRecord, type Resolution } from '../audit/record.ts'
 import type { Constraints } from '../policy/constraints.ts'
 import type { JobId } from '../policy/job-id.ts'
 import { parseJob, type Job } from '../policy/job.ts'
@@ -34,6 +34,9 @@ export type ApprovalItem = {
   readonly policy_snapshot: string
   readonly requested_at: string
   readonly expires_at: string
+  /** Whose word counts, and how many of them it takes, for each rule that asks. */
+  readonly demands: Approval['demands']
+  readonly votes: Approval['votes']
   readonly resolution?: Resolution
   /** When the wait ended; absent while it lasts. */
   readonly resolved_at?: string
@@ -166,6 +169,8 @@ function itemOf(record: AuditRecord, body: Uint8Array | undefined): ApprovalItem
     policy_snapshot: decision.policy_snapshot,
     requested_at: approval?.requested_at ?? record.time,
     expires_at: approval?.expires_at ?? record.time,
+    demands: approval?.demands ?? [],
+    votes: approval?.votes ?? [],
   }
 }
 

@@ -112,6 +112,8 @@ describe('the list', () => {
       policy_snapshot: record?.data.decision.policy_snapshot,
       requested_at: record?.data.approval?.requested_at,
       expires_at: record?.data.approval?.expires_at,
+      demands: record?.data.approval?.demands,
+      votes: [],
     })
     expect((await api('GET', `/api/v1/approvals/${job}`)).body).toEqual(item)
   })
@@ -207,6 +209,14 @@ describe('deciding', () => {
     expect((await resolve(other, 'reject', { job_hash: hash }, { 'If-Match': hash })).status).toBe(200)
   })
 
+  test('an approver may add limits, and the job runs under them', async () => {
+    const job = await park()
+    const done = await resolve(job, 'approve', { note: 'briefly', constraints: { max_runtime_sec: 5 } })
+    expect(done.body).toMatchObject({ resolution: { constraints: { max_runtime_sec: 5 } } })
+    const ended = await api('GET', `/api/v1/jobs/${job}?wait=20`)
+    expect(ended.body).toMatchObject({ state: 'SUCCEEDED', constraints: { max_runtime_sec: 5 } })
+  })
+
   test('many at once: one is told it decided, the others who did', async () => {
     const job = await park()
     const answers = await Promise.all(
@@ -242,6 +252,8 @@ describe('deciding', () => {
     ['a note that is no text', { note: 7 }, {}, 400, 'invalid'],
     ['two different notes', { note: 'a', reason: 'b' }, {}, 400, 'invalid'],
     ['an unknown key', { notes: 'a' }, {}, 400, 'invalid'],
+    ['a limit nobody knows', { constraints: { max_runtme_sec: 1 } }, {}, 400, 'invalid'],
+    ['limits that are no object', { constraints: 'few' }, {}, 400, 'invalid'],
     ['a hash that is no text', { job_hash: 1 }, {}, 400, 'invalid'],
     ['two different hashes', { job_hash: 'a' }, { 'If-Match': '"b"' }, 400, 'invalid'],
     ['no JSON', '{', {}, 400, 'invalid_json'],
