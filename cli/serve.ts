@@ -9,6 +9,7 @@ import { problemText } from '../gateway/yaml-file.ts'
 import { configSources } from './config-arguments.ts'
 import { connectFailureCode } from './connect-failure.ts'
 import { exitCodes } from './exit-codes.ts'
+import { servingWords } from './serving-words.ts'
 
 const help = `usage: sluice serve [--config FILE] [--SETTING VALUE ...]
 
@@ -43,6 +44,7 @@ export async function run(args: string[]): Promise<number> {
     console.error(`sluice serve: ${error instanceof Error ? error.message : String(error)}`)
     return error instanceof PolicyError ? exitCodes.badConfiguration : connectFailureCode(error)
   }
+  console.error(`${servingWords} ${gateway.httpUrl}`)
   await asked
   await gateway.stop()
   return exitCodes.ok

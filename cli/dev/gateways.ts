@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { servingWords } from '../serving-words.ts'
 import { type Running } from './keep-running.ts'
 import { spawnLeashed } from './leash.ts'
 import { projectRoot } from './project.ts'
@@ -18,7 +19,8 @@ export type GatewayOptions = {
 }
 
 const readyWithinMs = 30_000
-const askEveryMs = 50
+const askEveryMs = 25
+const lastWordsMax = 20
 
 /** Starts a gateway as a process of its own: `sluice serve` in profile dev. */
 export function startGatewayProcess(options: GatewayOptions): Promise<Running> {
@@ -47,17 +49,46 @@ export function startGatewayProcess(options: GatewayOptions): Promise<Running> {
   })
 }
 
-/** Waits until the gateway says it is ready. The exit code if it ended instead, undefined if it never got ready. */
-export async function gatewayReady(gateway: Running, httpUrl: string): Promise<'ready' | number | undefined> {
+/** A gateway that serves, or how it ended: with an exit code, or not at all within the time it has. */
+export type Started =
+  | { type: 'ready'; gateway: Running }
+  | { type: 'port-taken' }
+  | { type: 'ended'; code: number; lastWords: string }
+
+/**
+ * Starts a gateway and waits until it is ready. It says itself that it listens: whoever else had taken the port would
+ * answer on it just as well.
+ */
+export async function startReadyGateway(options: GatewayOptions): Promise<Started> {
+  const lines: string[] = []
+  let listens = false
+  const gateway = await startGatewayProcess({
+    ...options,
+    onLine: (line) => {
+      listens ||= line.startsWith(servingWords)
+      lines.push(line)
+      if (lines.length > lastWordsMax) lines.shift()
+      options.onLine(line)
+    },
+  })
   let code: number | undefined
   void gateway.exited.then((ended) => (code = ended))
   const deadline = performance.now() + readyWithinMs
-  while (performance.now() < deadline) {
-    if (code !== undefined) return code
-    const answer = await fetch(`${httpUrl}/readyz`).catch(() => undefined)
-    await answer?.body?.cancel()
-    if (answer?.ok === true) return 'ready'
+  while (code === undefined && performance.now() < deadline) {
+    if (listens && (await isReady(options.httpPort))) return { type: 'ready', gateway }
     await sleep(askEveryMs)
   }
-  return undefined
+  await gateway.stop()
+  const lastWords = lines.join('\n')
+  if (lastWords.includes('EADDRINUSE')) return { type: 'port-taken' }
+  return { type: 'ended', code: code ?? 1, lastWords }
+}
+
+/** Where a gateway of ours is found. */
+export const gatewayUrl = (httpPort: number): string => `http://127.0.0.1:${httpPort}`
+
+async function isReady(httpPort: number): Promise<boolean> {
+  const answer = await fetch(`${gatewayUrl(httpPort)}/readyz`).catch(() => undefined)
+  await answer?.body?.cancel()
+  return answer?.ok === true
 }

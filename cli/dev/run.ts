@@ -6,6 +6,7 @@ import { exitCodes } from '../exit-codes.ts'
 import { banner } from './banner.ts'
 import { credentialsOf } from './credentials.ts'
 import { claimDataDir, storedPasswords, writeSecret } from './data-dir.ts'
+import { gatewayUrl } from './gateways.ts'
 import { readInputs, type Inputs } from './inputs.ts'
 import { findNats, type FoundNats } from './nats-binary.ts'
 import { type DevOptions } from './options.ts'
@@ -126,7 +127,7 @@ async function start(
     workers,
     dataDir,
     agent: credentials.find(({ role, publish }) => role === 'agent' && publish === 'job.'),
-    notes: [...notes, ...ports.notes],
+    notes: [...notes, ...otherPort(options, gateways[0]?.httpUrl ?? '')],
   }
   if (options.json) {
     for (const note of facts.notes) say(note)
@@ -137,9 +138,11 @@ async function start(
 
 const portsFile = 'ports.json'
 
-type Ports = { ok: true; nats: number; http: number[]; notes: string[] } | { ok: false; problem: string }
+type Ports =
+  | { ok: true; nats: number; http: { port: number; asked: boolean }[] }
+  | { ok: false; problem: string }
 
-/** A port that was asked for must be free; one that nobody asked for gives way, and we say so. */
+/** A port that was asked for must be free; one that nobody asked for gives way. */
 async function choosePorts(options: DevOptions, dataDir: string): Promise<Ports> {
   for (const [flag, port] of [
     ['--http-port', options.httpPort],
@@ -148,14 +151,16 @@ async function choosePorts(options: DevOptions, dataDir: string): Promise<Ports>
     if (port !== undefined && !(await isFree(port)))
       return { ok: false, problem: `${flag} ${port}: this port is taken` }
   }
-  const first = await freePort(options.httpPort ?? defaultHttpPort)
-  const http = [first]
-  while (http.length < options.gateways) http.push(await freePort(0))
-  const notes =
-    options.httpPort === undefined && first !== defaultHttpPort
-      ? [`port ${defaultHttpPort} is taken, the api is on ${first}`]
-      : []
-  return { ok: true, nats: await natsPort(options, dataDir), http, notes }
+  const http = [
+    { port: await freePort(options.httpPort ?? defaultHttpPort), asked: options.httpPort !== undefined },
+  ]
+  while (http.length < options.gateways) http.push({ port: await freePort(0), asked: false })
+  return { ok: true, nats: await natsPort(options, dataDir), http }
+}
+
+function otherPort(options: DevOptions, httpUrl: string): string[] {
+  if (options.httpPort !== undefined || httpUrl === gatewayUrl(defaultHttpPort)) return []
+  return [`port ${defaultHttpPort} is taken, the api is on ${new URL(httpUrl).port}`]
 }
 
 /** The port of the last start if it is free, so that clients that are still set up for it find their server again. */

@@ -1,13 +1,15 @@
 import { createWriteStream, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 
+import { exitCodes } from '../exit-codes.ts'
 import { type Credential } from './credentials.ts'
 import { storedKeys } from './data-dir.ts'
-import { gatewayReady, startGatewayProcess } from './gateways.ts'
+import { gatewayUrl, startGatewayProcess, startReadyGateway, type GatewayOptions } from './gateways.ts'
 import { type Inputs } from './inputs.ts'
-import { keepRunning, type Kept } from './keep-running.ts'
+import { keepRunning, type Kept, type Running } from './keep-running.ts'
 import { type Passwords } from './nats-conf.ts'
 import { startNatsProcess, type NatsProcess } from './nats-process.ts'
+import { freePort } from './ports.ts'
 import { startProvisionedNats } from './provisioned-nats.ts'
 import { demoWorkers, startWorker } from './workers.ts'
 
@@ -25,7 +27,8 @@ export type StackOptions = {
   credentials: Credential[]
   natsBinary: string
   natsPort: number
-  httpPorts: number[]
+  /** One for each gateway; a port that nobody asked for may be replaced by another. */
+  httpPorts: { port: number; asked: boolean }[]
   demo: boolean
   say: (line: string) => void
   /** A process was replaced by a new one: what was written down about it is old. */
@@ -77,7 +80,7 @@ async function openNats(options: StackOptions, opened: Opened): Promise<{ url: s
     conf: inputs.conf,
     passwords,
     storeDir: join(options.dataDir, 'nats'),
-    onLine: logTo(options.dataDir, 'nats-server').write,
+    onLine: logTo(options.dataDir, 'nats-server'),
   }
   const { server } = await startProvisionedNats({
     ...start,
@@ -98,36 +101,43 @@ async function openGateways(
   opened: Opened,
 ): Promise<Stack['gateways']> {
   const { inputs, dataDir } = options
-  const keysFile = await storedKeys(dataDir, inputs.topology)
+  const common = {
+    natsUrl,
+    password: options.passwords['gateway'] ?? '',
+    policyFile: inputs.policyFile,
+    topologyFile: inputs.topologyFile,
+    keysFile: await storedKeys(dataDir, inputs.topology),
+    dataDir,
+  }
   return Promise.all(
-    options.httpPorts.map(async (httpPort, index) => {
+    options.httpPorts.map(async ({ port, asked }, index) => {
       const name = `gateway-${index + 1}`
-      const httpUrl = `http://127.0.0.1:${httpPort}`
-      const log = logTo(dataDir, name)
-      const start = () =>
-        startGatewayProcess({
-          name,
-          natsUrl,
-          password: options.passwords['gateway'] ?? '',
-          httpPort,
-          policyFile: inputs.policyFile,
-          topologyFile: inputs.topologyFile,
-          keysFile,
-          dataDir,
-          onLine: log.write,
-        })
-      const gateway = await start()
-      const ready = await gatewayReady(gateway, httpUrl)
-      if (ready !== 'ready') {
-        await gateway.stop()
-        throw new GatewayEnded(name, ready ?? 1, log.lastWords())
-      }
+      const gateway = { ...common, name, onLine: logTo(dataDir, name) }
+      const { running, httpPort } = await startOnSomePort(gateway, port, asked)
+      const again = (): Promise<Running> => startGatewayProcess({ ...gateway, httpPort })
       const kept = opened.add(
-        keepRunning(name, gateway, start, { say: options.say, restarted: options.changed }),
+        keepRunning(name, running, again, { say: options.say, restarted: options.changed }),
       )
-      return { httpUrl, pid: () => kept.pid() }
+      return { httpUrl: gatewayUrl(httpPort), pid: () => kept.pid() }
     }),
   )
+}
+
+/** A port that was free a moment ago may be taken by now; unless it was asked for, another one will do. */
+async function startOnSomePort(
+  gateway: Omit<GatewayOptions, 'httpPort'>,
+  port: number,
+  asked: boolean,
+): Promise<{ running: Running; httpPort: number }> {
+  let httpPort = port
+  for (let left = portTriesMax; left > 0; left--) {
+    const started = await startReadyGateway({ ...gateway, httpPort })
+    if (started.type === 'ready') return { running: started.gateway, httpPort }
+    if (started.type === 'ended') throw new GatewayEnded(gateway.name, started.code, started.lastWords)
+    if (asked) break
+    httpPort = await freePort(0)
+  }
+  throw new GatewayEnded(gateway.name, exitCodes.failed, `port ${httpPort} is taken`)
 }
 
 async function openWorkers(options: StackOptions, natsUrl: string, opened: Opened): Promise<string[]> {
@@ -135,28 +145,20 @@ async function openWorkers(options: StackOptions, natsUrl: string, opened: Opene
     demoWorkers(options.credentials).map(async ({ credential, program }) => {
       const name = credential.actor
       const log = logTo(options.dataDir, name)
-      const start = () => startWorker(credential, program, natsUrl, options.dataDir, log.write)
+      const start = () => startWorker(credential, program, natsUrl, options.dataDir, log)
       opened.add(keepRunning(name, await start(), start, { say: options.say, restarted: () => undefined }))
       return name
     }),
   )
 }
 
-const lastWordsMax = 20
+const portTriesMax = 5
 
-/** A child's output goes to a file of its own, anew at each start; the last lines are at hand if it does not start. */
-function logTo(dataDir: string, name: string): { write: (line: string) => void; lastWords(): string } {
+/** A child's output goes to a file of its own, anew at each start of `sluice dev`. */
+function logTo(dataDir: string, name: string): (line: string) => void {
   const folder = join(dataDir, 'logs')
   mkdirSync(folder, { recursive: true })
   const file = createWriteStream(join(folder, `${name}.log`))
   file.on('error', () => undefined)
-  const last: string[] = []
-  return {
-    write: (line) => {
-      file.write(`${line}\n`)
-      last.push(line)
-      if (last.length > lastWordsMax) last.shift()
-    },
-    lastWords: () => last.join('\n'),
-  }
+  return (line) => void file.write(`${line}\n`)
 }

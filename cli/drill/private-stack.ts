@@ -37,7 +37,7 @@ export async function startPrivateStack(say: (line: string) => void): Promise<Pr
         ...{ inputs, dataDir, passwords, credentials, say },
         natsBinary: search.nats.binary,
         natsPort: -1,
-        httpPorts: [await freePort(0)],
+        httpPorts: [{ port: await freePort(0), asked: false }],
         demo: true,
         changed: () => undefined,
       },
