@@ -2,6 +2,7 @@
 // standard error, because --json promises one line on standard output.
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 
 import { checkNode, ensureBuilt, ensurePackages, projectRoot } from './setup.mjs'
 
@@ -22,7 +23,8 @@ if (command === 'test') {
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
   child.once('exit', (code) => process.exit(code ?? 1))
 } else {
-  // In this process, so that signals reach who must hear them.
-  process.argv = [process.argv[0], join(projectRoot, 'dist', 'cli', 'main.js'), command, ...args]
-  await import('../dist/cli/main.js')
+  // In this process, so that signals reach who must hear them. The benches are no command of the installed program.
+  const program = join(projectRoot, 'dist', command === 'bench' ? 'bench' : 'cli', 'main.js')
+  process.argv = [process.argv[0], program, ...(command === 'bench' ? [] : [command]), ...args]
+  await import(pathToFileURL(program).href)
 }

@@ -10,8 +10,13 @@ const commands: Readonly<Record<string, { about: string; load: () => Promise<Com
     about: 'everything on loopback: nats-server, gateways, demo workers',
     load: () => import('./dev.ts'),
   },
+  drill: { about: 'the controlled drill, every refusal on the way', load: () => import('./drill.ts') },
   serve: { about: 'one gateway, as sluice.yaml says', load: () => import('./serve.ts') },
   provision: { about: 'make the streams, as their owner', load: () => import('./provision.ts') },
+  job: { about: 'submit, look at, follow, cancel', load: () => import('./job.ts') },
+  approval: { about: 'what waits for a person, and deciding', load: () => import('./approval.ts') },
+  trace: { about: 'the whole story of a trace', load: () => import('./trace.ts') },
+  policy: { about: 'does a policy load?', load: () => import('./policy.ts') },
   config: { about: 'show every setting and where it comes from', load: () => import('./config.ts') },
 }
 
