@@ -55,6 +55,7 @@ export type BuiltinRuleId =
   | 'sluice.queue-full'
   | 'sluice.no-pool'
   | 'sluice.expired'
+  | 'sluice.stopped'
 
 const noMatchReason = 'No rule allows this job, and what no rule allows is denied.'
 const noThrottles: readonly Throttle[] = []

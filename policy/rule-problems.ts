@@ -13,7 +13,7 @@ const dispatchTimeoutSec = 300
 /** What a shape cannot say: ids that stand twice or are ours, blocks that do not fit the decision, overlays that would loosen. */
 export function fileProblems(files: readonly CheckedFile[]): Problem[] {
   const problems: Problem[] = []
-  const seen = new Map<string, string>()
+  const seen = new Map<string, () => string>()
   for (const checked of files) {
     const { file, locate, name } = checked
     for (const [index, rule] of file.rules.entries()) {
@@ -21,10 +21,12 @@ export function fileProblems(files: readonly CheckedFile[]): Problem[] {
         const problem = problemAt(checked, code, ['rules', index, ...keys], message)
         problems.push({ ...problem, ...locate(['rules', index, ...keys], at) })
       }
-      idProblems(rule, say, seen.get(rule.id))
+      idProblems(rule, say, seen.get(rule.id)?.())
       if (!seen.has(rule.id)) {
-        const { line } = locate(['rules', index, 'id'], 'value')
-        seen.set(rule.id, name === undefined ? `line ${line}` : `line ${line} of ${name}`)
+        seen.set(rule.id, () => {
+          const { line } = locate(['rules', index, 'id'], 'value')
+          return name === undefined ? `line ${line}` : `line ${line} of ${name}`
+        })
       }
       blockProblems(rule, say)
       if (file.overlay !== undefined) overlayRuleProblems(rule, file.overlay.tenants, say)

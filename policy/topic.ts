@@ -4,10 +4,13 @@ export const topicTokensMax = 16
 export const topicBytesMax = 256
 
 const tokenShape = /^[A-Za-z0-9_-]{1,64}$/
+const topicShape = /^job(?:\.[A-Za-z0-9_-]{1,64}){1,16}$/
 const prefix = 'job.'
 
 /** What is wrong with a job's topic (the full `job.a.b`), or undefined. The answer never repeats the topic: it may be hostile. */
 export function topicProblem(topic: string): string | undefined {
+  // Nearly every topic is fine, and is known to be so in one look; what follows is only to say what is wrong.
+  if (topic.length <= prefix.length + topicBytesMax && topicShape.test(topic)) return undefined
   if (!topic.startsWith(prefix)) return 'the topic must start with "job."'
   if (topic.length - prefix.length > topicBytesMax) {
     return `the topic is longer than ${topicBytesMax} bytes after "job."`
