@@ -18,7 +18,6 @@ type Asking = {
   resolve(slot: Slot): void
   reject(error: unknown): void
 }
-type Queue = { readonly asking: Asking[]; running: boolean }
 
 const conflictsMax = 20
 /** A job starts a little after its slot began, never before: the window is longer by this, so that starts keep their distance too. */
@@ -29,30 +28,32 @@ const startsLateMs = 50
  * trip and not one per job. Throws when the store does not answer: then nothing is decided.
  */
 export function createLimiter(bus: Bus): Limiter {
-  const queues = new Map<string, Queue>()
+  // Who asks while a key is here is served by the loop that runs for it; the key goes in the same breath as the loop ends.
+  const queues = new Map<string, Asking[]>()
+  const drain = async (key: string, queue: Asking[]): Promise<void> => {
+    while (queue.length > 0) {
+      const batch = queue.splice(0)
+      try {
+        const slots = await grant(bus, key, batch)
+        for (const [index, asking] of batch.entries()) asking.resolve(slots[index] as Slot)
+      } catch (error) {
+        for (const asking of batch) asking.reject(error)
+      }
+    }
+    queues.delete(key)
+  }
   return {
     take: (throttle, nowMs) =>
       new Promise((resolve, reject) => {
         // The key may hold a label of the job: hashed, it is a subject token of bounded length and says nothing.
         const key = shortHash(throttle.key)
-        const queue = queues.get(key) ?? { asking: [], running: false }
-        queues.set(key, queue)
-        queue.asking.push({ throttle, nowMs, resolve, reject })
-        if (!queue.running) void drain(bus, key, queue).finally(() => queues.delete(key))
+        const asking = { throttle, nowMs, resolve, reject }
+        const queue = queues.get(key)
+        if (queue !== undefined) return void queue.push(asking)
+        const fresh = [asking]
+        queues.set(key, fresh)
+        void drain(key, fresh) // Rejects only those who asked.
       }),
-  }
-}
-
-async function drain(bus: Bus, key: string, queue: Queue): Promise<void> {
-  queue.running = true
-  while (queue.asking.length > 0) {
-    const batch = queue.asking.splice(0)
-    try {
-      const slots = await grant(bus, key, batch)
-      for (const [index, asking] of batch.entries()) asking.resolve(slots[index] as Slot)
-    } catch (error) {
-      for (const asking of batch) asking.reject(error)
-    }
   }
 }
 
