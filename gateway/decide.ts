@@ -7,11 +7,12 @@ import {
   type Decision,
   type Evaluation,
 } from '../policy/evaluate.ts'
-import type { OutputTerms } from '../policy/rule.ts'
+import type { OutputTerms, Policy } from '../policy/rule.ts'
 import type { Job } from '../policy/job.ts'
 import { subjectMatches } from '../policy/topic.ts'
 import type { Io } from './io.ts'
 import { placed } from './place.ts'
+import { placesOf } from './running.ts'
 import { poolFor } from './topology.ts'
 import { version } from './version.ts'
 
@@ -51,6 +52,8 @@ export async function decide(io: Io, opened: Opened, job: Job, before?: Before):
   io.metrics.evaluated(elapsedMs / 1_000)
   if (elapsedMs > io.config.decisionTimeoutMs)
     return failed(io, opened, job, 'sluice.timeout', `no decision within ${io.config.decisionTimeoutMs} ms`)
+  if (before === undefined && takesRoom(decided.evaluation, policy) && (await isKnown(io, opened)))
+    return deny(io, 'sluice.idempotency-conflict', 'this job is on record already')
   if (decided.evaluation.throttles.length > 0) {
     const within = io.config.decisionTimeoutMs - elapsedMs
     const event = await inTime(throttle(io, opened, job, decided, before), within)
@@ -60,6 +63,18 @@ export async function decide(io: Io, opened: Opened, job: Job, before?: Before):
     )
   }
   return placed(io, opened, carryOut(io, opened, job, decided, before), before)
+}
+
+function takesRoom({ throttles, decision }: Evaluation, policy: Policy): boolean {
+  return throttles.length > 0 || placesOf(policy, decision.matched).length > 0
+}
+
+/**
+ * A retry of a submission, or its redelivery, loses the compare-and-set anyway and is answered from the record. It must not
+ * take a slot or a place before it does: nobody would ever use it or give it back.
+ */
+async function isKnown(io: Io, opened: Opened): Promise<boolean> {
+  return (await io.chain.last(opened.job_id)) !== undefined
 }
 
 async function inTime<T>(work: Promise<T>, withinMs: number): Promise<T | undefined> {
