@@ -65,7 +65,8 @@ function afterDenial({ type, rule_id: ruleId }: Decision): Next {
   if (type === 'THROTTLE') return 'retry'
   if (['sluice.invalid-job', 'sluice.identity-mismatch', 'sluice.idempotency-conflict'].includes(ruleId))
     return 'change_request'
-  if (['sluice.timeout', 'sluice.error', 'sluice.queue-full'].includes(ruleId)) return 'retry'
+  if (['sluice.timeout', 'sluice.error', 'sluice.queue-full', 'sluice.stopped'].includes(ruleId))
+    return 'retry'
   if (['sluice.no-match', 'sluice.no-pool'].includes(ruleId)) return 'ask_human'
   return 'stop'
 }

@@ -8,7 +8,8 @@ import type { Io } from './io.ts'
 import type { Delivery } from './pull.ts'
 import type { Refusals } from './refusals.ts'
 import { outputHash, resultToken, sameToken, saltOf } from './salt.ts'
-import { step, type Proposal } from './step.ts'
+import { step } from './step.ts'
+import { stopOf } from './stopped.ts'
 import { parseResult, type ResultSubject } from './subjects.ts'
 
 /** A worker answers: check that it may, scan what it says, step. Nothing flows downstream before the scan. */
@@ -32,7 +33,9 @@ export async function collect(io: Io, refusals: Refusals, delivery: Delivery): P
   const done = await step(io, { job: subject.job, id: cause, around }, start, async (last) => {
     const refused = last === undefined ? 'unknown-job' : refusal(io, subject, delivery, last)
     if (last === undefined || refused !== undefined) return { refuse: refused ?? 'unknown-job' }
-    return proposal(io, subject, delivery, last.record.data, scanned)
+    const event = proposal(io, subject, delivery, last.record.data, scanned)
+    if (event.event !== 'retried' || (await stopOf(io, last.record.data, false)) === undefined) return event
+    return { event: 'failed', limit: 'stopped', ...(event.result && { result: event.result }) }
   })
   if (done.type === 'refused') {
     await refusals.record({
@@ -67,7 +70,7 @@ function proposal(
   delivery: Delivery,
   data: RecordData,
   scanned: ReturnType<typeof scan>,
-): Proposal {
+): JobEvent {
   const run = data.dispatch as Dispatch
   const { constraints } = data.decision
   const failed = delivery.header('Sluice-Status') === 'error'

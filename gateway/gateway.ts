@@ -21,6 +21,7 @@ import { openQueries } from './queries.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
 import { gatewayConsumer, intakeStream, resultsStream } from './streams.ts'
 import { auditControlSubject, auditPolicySubject } from './subjects.ts'
+import { openControl } from './control.ts'
 import { createRunning } from './running.ts'
 import { createTickets } from './tickets.ts'
 import { startTimers, type Timers } from './timers.ts'
@@ -48,12 +49,14 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const policyFile = await openPolicyFile(config.policyFile, (change) => announce(change))
   const connected = await connect(config, (event) => log.info({ event }, 'bus'))
   const bus = replace.bus?.(connected) ?? connected
+  const control = await openControl(bus, config.gateway, Date.now)
   let timers: Timers | undefined
   const io: Io = {
     bus,
     chain: createChain(bus),
     limiter: createLimiter(bus),
     running: createRunning(bus),
+    control,
     config,
     topology,
     keys,
@@ -98,6 +101,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
       await Promise.all(pulls.map((one) => one.stop()))
       await timers.stop()
       watch.stop()
+      control.close()
       refusals.stop()
       policyFile.stop()
       queries.close()

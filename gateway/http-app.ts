@@ -1,6 +1,7 @@
 import { Hono, type Context, type Handler, type MiddlewareHandler } from 'hono'
 import { BusError } from './message.ts'
 import { approvalRoutes } from './http-approvals.ts'
+import { controlRoutes } from './http-control.ts'
 import { guardDev, secureHeaders } from './http-guard.ts'
 import { healthRoutes, type ReadyCheck } from './http-health.ts'
 import { jobRoutes } from './http-jobs.ts'
@@ -37,6 +38,7 @@ export function createApp(io: Io, deps: HttpDeps): Hono {
     mount(app, jobRoutes(io, deps))
     mount(app, approvalRoutes(io, deps))
     mount(app, traceRoutes(deps))
+    mount(app, controlRoutes(io))
   }
   app.notFound((c) =>
     problem(c, 'no_such_path', `nothing is served at this path in profile ${io.config.profile}`),

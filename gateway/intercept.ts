@@ -5,7 +5,7 @@ import { jobIdFromMessageId, jobIdFromStored, type JobId } from '../policy/job-i
 import { parseJob, type Job, type Refusal } from '../policy/job.ts'
 import { topicProblem } from '../policy/topic.ts'
 import { answerKey } from './answers.ts'
-import { decide, deny } from './decide.ts'
+import { decide, deny, type DecidedEvent } from './decide.ts'
 import { answerAgain, isSameJob } from './duplicate.ts'
 import { originHeaders } from './headers.ts'
 import type { Io } from './io.ts'
@@ -14,6 +14,7 @@ import type { Delivery } from './pull.ts'
 import type { Refusals } from './refusals.ts'
 import { saltOf } from './salt.ts'
 import { step, type Cause } from './step.ts'
+import { stopOf } from './stopped.ts'
 import { decisionSubject, parseSubmission, type Submission } from './subjects.ts'
 
 const topicCharsOnRecord = 256
@@ -79,9 +80,11 @@ function parse(submission: Submission, body: Uint8Array): Parsed {
   return parseJob(submission, submission.topic, body)
 }
 
-function decideOn(io: Io, opened: Opened, job: Job): ReturnType<typeof decide> | ReturnType<typeof deny> {
+async function decideOn(io: Io, opened: Opened, job: Job): Promise<DecidedEvent> {
   if (job.deadlineMs !== undefined && job.deadlineMs <= io.nowMs())
     return deny(io, 'sluice.expired', "the job's own deadline has passed")
+  const stop = await stopOf(io, opened, true)
+  if (stop !== undefined) return deny(io, 'sluice.stopped', `${stop.by} stopped this: ${stop.reason}`)
   return decide(io, opened, job)
 }
 

@@ -2,6 +2,7 @@ import type { Policy } from '../policy/load.ts'
 import type { evaluate } from '../policy/evaluate.ts'
 import type { Bus } from './bus.ts'
 import type { Chain } from './chain.ts'
+import type { Control } from './control.ts'
 import type { Config } from './config.ts'
 import type { Keys } from './keys.ts'
 import type { Limiter } from './limiter.ts'
@@ -17,6 +18,7 @@ export type Io = {
   readonly chain: Chain
   readonly limiter: Limiter
   readonly running: Running
+  readonly control: Control
   readonly config: Config
   readonly topology: Topology
   readonly keys: Keys

@@ -8,6 +8,7 @@ import { dispatchHeaders, jobHeaders, originHeaders, type Origin } from './heade
 import type { Io } from './io.ts'
 import { saltOf } from './salt.ts'
 import { release, quarantine } from './output.ts'
+import { overtaken } from './stopped.ts'
 import { decisionSubject, dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
 
 /** What a cause brings along: the job's bytes while they stand nowhere else, the worker's output, whom to answer. */
@@ -86,6 +87,8 @@ async function dispatch(io: Io, at: Position, around: Around): Promise<JobEvent 
       return { event: 'timed_out', limit: 'not-dispatched' }
     return removeCopy(io, at.record, around)
   }
+  const stopped = await overtaken(io, at)
+  if (stopped !== undefined && (await io.bus.last('WORK', subject)) === undefined) return stopped
   const body = await jobBody(io, at.record, around)
   if (body === undefined) {
     if ((await io.bus.last('WORK', subject)) === undefined) return { event: 'failed', limit: 'payload-gone' }

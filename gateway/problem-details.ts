@@ -22,6 +22,7 @@ const resolveProblems: Record<ResolveCode, readonly [number, string]> = {
   already_resolved: [409, 'Somebody decided first'],
   not_cancellable: [409, 'The job cannot be cancelled any more'],
   expired: [410, 'The approval expired'],
+  stopped: [409, 'An operator has stopped this'],
   unavailable: [503, 'The decision could not be carried out now'],
 }
 

@@ -23,6 +23,7 @@ export type ResolveCode =
   | 'not_an_approver'
   | 'already_voted'
   | 'constraints_widen'
+  | 'stopped'
   | 'unavailable'
 
 export type Resolved =

@@ -9,6 +9,7 @@ import type { Io } from './io.ts'
 import { placeRetryMs, placeWaitMs } from './place.ts'
 import { pull, type Delivery, type Pull } from './pull.ts'
 import { step, type Proposal } from './step.ts'
+import { stopOf, thawedMs } from './stopped.ts'
 import { gatewayConsumer } from './streams.ts'
 import { trailingJob } from './subjects.ts'
 
@@ -37,6 +38,7 @@ const lookEveryMs = 25
 const firingMax = 256
 const heldMax = 300_000
 const retryMs = 1_000
+const stoppedRetryMs = 1_000
 
 type Kind = {
   readonly stream: 'APPROVALS' | 'THROTTLED' | 'WORK'
@@ -203,9 +205,11 @@ const notYet = (untilMs: number, nowMs: number): Proposal => ({
   detail: String(Math.max(1, Math.ceil(untilMs - nowMs))),
 })
 
-function approvalDue(io: Io, _waiting: Waiting, { record: { data } }: Position): Proposal {
+async function approvalDue(io: Io, _waiting: Waiting, { record: { data } }: Position): Promise<Proposal> {
   if (data.state.to !== 'PARKED' || data.approval === undefined) return { refuse: 'moved-on' }
-  const expiresMs = Date.parse(data.approval.expires_at)
+  const stop = await stopOf(io, data, false)
+  if (stop !== undefined) return notYet(io.nowMs() + stoppedRetryMs, io.nowMs())
+  const expiresMs = thawedMs(io, data, data.approval.requested_at, data.approval.expires_at)
   if (expiresMs > io.nowMs()) return notYet(expiresMs, io.nowMs())
   return { event: 'expired', limit: 'approval' }
 }
@@ -215,6 +219,8 @@ async function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Posit
   if (data.state.to !== 'THROTTLED' || data.throttle === undefined) return { refuse: 'moved-on' }
   const notBeforeMs = Date.parse(data.throttle.not_before)
   if (notBeforeMs > io.nowMs()) return notYet(notBeforeMs, io.nowMs())
+  // A stop freezes what waits; the slot that passes meanwhile is not given to anybody else.
+  if ((await stopOf(io, data, false)) !== undefined) return notYet(io.nowMs() + stoppedRetryMs, io.nowMs())
   if (!data.throttle.reserved)
     return { event: 'expired', limit: data.resolution === undefined ? 'max_wait' : 'use_within' }
   if (data.job_deadline !== undefined && Date.parse(data.job_deadline) <= io.nowMs())
@@ -230,10 +236,12 @@ async function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Posit
   return notYet(io.nowMs() + placeRetryMs, io.nowMs())
 }
 
-function attemptDue(io: Io, waiting: Waiting, { record: { data } }: Position): Proposal {
+async function attemptDue(io: Io, waiting: Waiting, { record: { data } }: Position): Promise<Proposal> {
   const attempt = Number(waiting.delivery.subject.split('.').at(-1))
   if (data.state.to !== 'DISPATCHED' || data.dispatch?.attempt !== attempt) return { refuse: 'moved-on' }
   if (Date.parse(data.dispatch.deadline) > io.nowMs())
     return notYet(Date.parse(data.dispatch.deadline), io.nowMs())
-  return afterFailure(io, data, 'deadline')
+  const stop = await stopOf(io, data, false)
+  // The attempt is over either way; another one would be enabled, and nothing is while the stop holds.
+  return stop === undefined ? afterFailure(io, data, 'deadline') : { event: 'timed_out', limit: 'stopped' }
 }

@@ -9,6 +9,7 @@ import { decide, deny, firstAttempt, type DecidedEvent } from './decide.ts'
 import type { Io } from './io.ts'
 import { placed } from './place.ts'
 import type { Proposal } from './step.ts'
+import { stopOf, thawedMs } from './stopped.ts'
 import { pendingSubject } from './subjects.ts'
 
 /** A person's word on a parked job: whether it counts, and what it comes to together with those before it. */
@@ -19,7 +20,13 @@ export async function voting(io: Io, command: ResolveCommand, last: Position): P
     return data.state.to === 'EXPIRED'
       ? { refuse: 'expired', detail: 'the approval expired and the job did not run' }
       : { refuse: 'already_resolved', detail: `the job is ${data.state.to}` }
-  if (Date.parse(approval.expires_at) <= io.nowMs())
+  const stop = await stopOf(io, data, false)
+  if (stop !== undefined && command.decision === 'approve')
+    return {
+      refuse: 'stopped',
+      detail: `${stop.by} stopped this: ${stop.reason}; approve again when it is resumed`,
+    }
+  if (thawedMs(io, data, approval.requested_at, approval.expires_at) <= io.nowMs())
     return { refuse: 'expired', detail: `the approval expired at ${approval.expires_at}` }
   const refused = mayNot(io, command, data, approval) ?? staleBinding(command, data)
   if (refused !== undefined) return refused

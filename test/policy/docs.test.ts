@@ -51,6 +51,8 @@ describe('docs/policy.md', () => {
       'sluice.queue-full': true,
       'sluice.no-pool': true,
       'sluice.expired': true,
+      'sluice.stopped': true,
+      'sluice.stopped': true,
     }
     for (const id of Object.keys(own)) expect(text).toContain(`\`${id}\``)
   })
