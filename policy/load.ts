@@ -8,7 +8,7 @@ import { problemsOfIssue } from './schema-problem.ts'
 import { policyFile } from './schema.ts'
 import { readYaml } from './yaml-source.ts'
 
-export type { Policy, Rule } from './rule.ts'
+export type { Policy } from './rule.ts'
 
 /** A loaded policy, or every reason why the text is none, in the order in which they stand in it. */
 export type LoadedPolicy =
