@@ -52,7 +52,6 @@ describe('docs/policy.md', () => {
       'sluice.no-pool': true,
       'sluice.expired': true,
       'sluice.stopped': true,
-      'sluice.stopped': true,
     }
     for (const id of Object.keys(own)) expect(text).toContain(`\`${id}\``)
   })
