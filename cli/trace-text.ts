@@ -1,4 +1,5 @@
 import type { JobTimeline, TimelineEvent } from '../audit/fold.ts'
+import { visible } from './visible.ts'
 
 type Trace = { readonly trace_id: string; readonly tenant: string; readonly jobs: readonly JobTimeline[] }
 
@@ -50,12 +51,4 @@ function whyOf(event: TimelineEvent): string[] {
     ...(event.by === undefined ? [] : [`by ${event.by}: "${event.note ?? ''}"`]),
     ...(event.terminal === undefined ? [] : [`after ${event.terminal.duration_ms} ms`]),
   ]
-}
-
-/** Notes and reasons are somebody's text: what could move the cursor or turn the writing direction is shown, not obeyed. */
-function visible(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  )
 }

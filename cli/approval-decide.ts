@@ -1,0 +1,60 @@
+import type { ApprovalItem } from '../gateway/queries-approvals.ts'
+import { itemOf } from './approval-look.ts'
+import { cardText } from './approval-text.ts'
+import { exitCodes } from './exit-codes.ts'
+import { refused, type Call, type Subcommand } from './subcommand.ts'
+import { visible } from './visible.ts'
+
+const options = { note: 'text', 'job-hash': 'text', 'policy-snapshot': 'text' } as const
+const help = (verb: string, what: string): string => `usage: sluice approval ${verb} JOB_ID [--note TEXT]
+
+${what} The card is shown first, and the decision is bound to what it shows: if the job or the policy
+is another by then, nothing happens (exit code 9).
+
+  --note TEXT             why; at most 1,000 characters, stands on record
+  --job-hash HASH         what you saw, if you looked elsewhere; --policy-snapshot ID likewise`
+
+export const approvalApprove: Subcommand = {
+  about: 'let a parked job run',
+  help: help('approve', 'Lets a parked job run, once, as it is.'),
+  options,
+  words: { min: 1, max: 1 },
+  run: (call) => decide(call, 'approve'),
+}
+
+export const approvalReject: Subcommand = {
+  about: 'refuse a parked job',
+  help: help('reject', 'Refuses a parked job: it never runs and its agent is told.'),
+  options,
+  words: { min: 1, max: 1 },
+  run: (call) => decide(call, 'reject'),
+}
+
+async function decide(call: Call, decision: 'approve' | 'reject'): Promise<number> {
+  const { terminal, text } = call
+  const id = call.rest[0] ?? ''
+  const gateway = await call.gateway()
+  const looked = await itemOf(gateway, id)
+  if (looked.status !== 200) return refused(call, looked)
+  const item = looked.body as unknown as ApprovalItem
+  for (const line of cardText(item, terminal)) terminal.err(line)
+  const body = {
+    note: text['note'] ?? '',
+    job_hash: text['job-hash'] ?? item.job_hash,
+    policy_snapshot: text['policy-snapshot'] ?? item.policy_snapshot,
+  }
+  const reply = await gateway.call('POST', `/api/v1/approvals/${encodeURIComponent(id)}/${decision}`, {
+    body,
+  })
+  if (reply.status !== 200) return refused(call, reply)
+  if (call.json) terminal.out(JSON.stringify(reply.body))
+  else {
+    const { state, resolution } = reply.body as { state: string; resolution: { by: string } }
+    terminal.out(
+      visible(
+        `${item.job_id}  ${state}  ${decision === 'approve' ? 'approved' : 'rejected'} by ${resolution.by}`,
+      ),
+    )
+  }
+  return exitCodes.ok
+}

@@ -1,0 +1,126 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ApprovalItem } from '../gateway/queries-approvals.ts'
+import { approvalsText, cardText } from './approval-text.ts'
+import { exitCodes } from './exit-codes.ts'
+import type { GatewayClient, Reply } from './gateway-client.ts'
+import { refused, UsageError, type Call, type Subcommand } from './subcommand.ts'
+
+export const approvalList: Subcommand = {
+  about: 'what waits for a person',
+  help: `usage: sluice approval ls [--all] [--limit N]
+
+Lists the jobs that wait for a person, the longest wait first.
+
+  --all             also what is resolved, the newest first
+  --limit N         at most so many (default 100)`,
+  options: { all: 'flag', limit: 'text' },
+  words: { min: 0, max: 0 },
+  run: async (call) => {
+    const limit = limitOf(call)
+    const listed = await list(await call.gateway(), call.flags.has('all'), limit)
+    if (!listed.ok) return refused(call, listed.reply)
+    if (call.json) call.terminal.out(JSON.stringify({ items: listed.items }))
+    else if (listed.items.length === 0) call.terminal.err('nothing waits for a person')
+    else for (const line of approvalsText(listed.items, call.terminal)) call.terminal.out(line)
+    if (listed.more) call.terminal.err(`there is more than ${limit}: say --limit`)
+    return exitCodes.ok
+  },
+}
+
+export const approvalShow: Subcommand = {
+  about: 'what exactly would run, and why it is asked',
+  help: `usage: sluice approval show JOB_ID
+
+Shows one approval as an approver needs it: what would run, who asks, which rule wants a person, what happens if nobody
+decides.
+`,
+  options: {},
+  words: { min: 1, max: 1 },
+  run: async (call) => {
+    const reply = await itemOf(await call.gateway(), call.rest[0] ?? '')
+    if (reply.status !== 200) return refused(call, reply)
+    if (call.json) call.terminal.out(JSON.stringify(reply.body))
+    else
+      for (const line of cardText(reply.body as unknown as ApprovalItem, call.terminal))
+        call.terminal.out(line)
+    return exitCodes.ok
+  },
+}
+
+const watchEveryMs = 1_000
+const watchedMax = 10_000
+
+export const approvalWatch: Subcommand = {
+  about: 'show each new approval as it comes',
+  help: `usage: sluice approval watch
+
+Shows what waits now and then each new approval, until Ctrl-C. With -o json one line each.
+`,
+  options: {},
+  words: { min: 0, max: 0 },
+  run: async (call) => {
+    try {
+      return await watch(call)
+    } catch (error) {
+      // Ctrl-C is how watching ends.
+      if (call.terminal.signal.aborted) return exitCodes.ok
+      throw error
+    }
+  },
+}
+
+async function watch(call: Call): Promise<number> {
+  const gateway = await call.gateway()
+  const { signal } = call.terminal
+  const seen = new Set<string>()
+  while (!signal.aborted) {
+    const listed = await list(gateway, false, watchedMax)
+    if (!listed.ok) return refused(call, listed.reply)
+    const waiting = new Set(listed.items.map(keyOf))
+    for (const item of listed.items) if (!seen.has(keyOf(item))) tell(call, item)
+    for (const key of seen) if (!waiting.has(key)) seen.delete(key)
+    for (const key of waiting) seen.add(key)
+    await sleep(watchEveryMs, undefined, { signal })
+  }
+  return exitCodes.ok
+}
+
+/** A job that was parked again is asked for again. */
+const keyOf = (item: ApprovalItem): string => `${item.job_id} ${item.requested_at}`
+
+function tell({ json, terminal }: Call, item: ApprovalItem): void {
+  if (json) return terminal.out(JSON.stringify(item))
+  for (const line of [...cardText(item, terminal), '']) terminal.out(line)
+}
+
+const pageMax = 500
+
+type Listed =
+  | { readonly ok: true; readonly items: ApprovalItem[]; readonly more: boolean }
+  | { readonly ok: false; readonly reply: Reply }
+
+async function list(gateway: GatewayClient, all: boolean, limit: number): Promise<Listed> {
+  const items: ApprovalItem[] = []
+  let cursor = ''
+  while (items.length < limit) {
+    const query = `include_resolved=${all}&limit=${Math.min(pageMax, limit - items.length)}${cursor}`
+    const reply = await gateway.call('GET', `/api/v1/approvals?${query}`)
+    if (reply.status !== 200) return { ok: false, reply }
+    const page = reply.body as unknown as { items: ApprovalItem[]; next_cursor: string | null }
+    items.push(...page.items)
+    if (page.next_cursor === null) return { ok: true, items, more: false }
+    cursor = `&cursor=${encodeURIComponent(page.next_cursor)}`
+  }
+  return { ok: true, items, more: true }
+}
+
+/** The approval of a job, as the API tells it. */
+export function itemOf(gateway: GatewayClient, job: string): Promise<Reply> {
+  return gateway.call('GET', `/api/v1/approvals/${encodeURIComponent(job)}`)
+}
+
+function limitOf(call: Call): number {
+  const text = call.text['limit'] ?? '100'
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new UsageError('--limit is a whole number from 1')
+  return Number(text)
+}

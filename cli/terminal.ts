@@ -1,0 +1,30 @@
+import { buffer } from 'node:stream/consumers'
+
+/** What a command reads and writes: results go to `out`, everything else to `err`. */
+export type Terminal = {
+  readonly env: NodeJS.ProcessEnv
+  readonly colour: boolean
+  readonly nowMs: () => number
+  out(line: string): void
+  err(line: string): void
+  /** All of standard input. */
+  input(): Promise<Uint8Array>
+  /** Aborted when the command should end by itself. */
+  readonly signal: AbortSignal
+}
+
+/** The terminal of this process. */
+export function processTerminal(): Terminal {
+  const { env } = process
+  const stop = new AbortController()
+  process.once('SIGINT', () => stop.abort())
+  return {
+    env,
+    colour: process.stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb',
+    nowMs: Date.now,
+    out: (line) => process.stdout.write(`${line}\n`),
+    err: (line) => process.stderr.write(`${line}\n`),
+    input: () => buffer(process.stdin),
+    signal: stop.signal,
+  }
+}
