@@ -1,0 +1,285 @@
+import { execFile } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+
+import { connect } from '@nats-io/transport-node'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import { eventTypes, states } from '../audit/lifecycle.ts'
+import { fileSchema, settingKeys } from '../gateway/settings.ts'
+import { checkYaml } from '../gateway/yaml-file.ts'
+import { canonicalJson } from '../policy/digest.ts'
+import { evaluate } from '../policy/evaluate.ts'
+import { parseJob } from '../policy/job.ts'
+import { loadPolicy } from '../policy/load.ts'
+import { startDev, type Dev, type Ready } from './helpers/dev.ts'
+import { fencedBlocks, type Fenced } from './helpers/fenced.ts'
+
+/**
+ * What we write for people is run. A block marked `sh` is run as it stands by bash against a `sluice dev`, with the port of this
+ * one in place of 8081; `yaml` is loaded as the file that its first line names; `json` is parsed; `text` is a picture.
+ */
+const pages = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', ...findPages()]
+/** These pages are about one thing and have a test of their own that knows it. */
+const ownTest: Readonly<Record<string, string>> = { 'docs/policy.md': 'test/policy/docs.test.ts' }
+/** Commands that contain this very test, or that only end when somebody ends them: `startDev` below is the first of them. */
+const notHere = ['npm start', 'npm test', 'npm run check']
+
+const blocks = pages.filter((page) => !Object.hasOwn(ownTest, page)).flatMap(fencedBlocks)
+const marked = (language: string): [string, Fenced][] =>
+  blocks.filter((block) => block.language === language).map((block) => [`${block.file}:${block.line}`, block])
+
+const execute = promisify(execFile)
+let dev: Dev
+let ready: Ready
+let folder: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sluice-docs-'))
+  dev = await startDev(['--data-dir', join(folder, 'data')], { cwd: folder })
+  ready = await dev.ready
+}, 120_000)
+afterAll(async () => {
+  dev.child.kill('SIGTERM')
+  await dev.exited
+  await rm(folder, { recursive: true, force: true })
+})
+
+function findPages(): string[] {
+  const files = readdirSync('docs', { recursive: true, encoding: 'utf8' })
+  return files
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => join('docs', file))
+    .toSorted()
+}
+
+/** Runs a script as a reader would who has pasted it, except that an HTTP error is an error. */
+async function bash(script: string): Promise<string> {
+  const prelude = 'set -euo pipefail\ncurl() { command curl --fail-with-body "$@"; }\n'
+  const text = script.replaceAll('localhost:8081', new URL(ready.http_url).host)
+  const env = { ...process.env, SLUICE_DATA_DIR: ready.data_dir }
+  const { stdout } = await execute('bash', ['-c', prelude + text], { env, timeout: 60_000 })
+  return stdout
+}
+
+describe('pages', () => {
+  test.each(pages)('%s marks each of its blocks as something that is checked or as text', (page) => {
+    const unknown = fencedBlocks(page).filter(
+      ({ language }) => !['sh', 'yaml', 'json', 'text', ''].includes(language),
+    )
+    expect(unknown).toEqual([])
+    const unmarked = fencedBlocks(page).filter(({ language }) => language === '')
+    expect(unmarked).toEqual([])
+  })
+
+  test.each(Object.entries(ownTest))('%s has the test %s', (page, file) => {
+    expect(existsSync(page) && existsSync(file)).toBe(true)
+  })
+
+  test.each(pages)('%s points at nothing that is not there', (page) => {
+    const links = [...readFileSync(page, 'utf8').matchAll(/\]\(([^)]+)\)/g)].map(([, target = '']) => target)
+    const here = links
+      .filter((target) => !/^(https?:|#)/.test(target))
+      .map((target) => target.replace(/#.*$/, ''))
+    expect(here.filter((target) => !existsSync(join(dirname(page), target)))).toEqual([])
+  })
+
+  test('the README is at most 200 lines', () => {
+    expect(readFileSync('README.md', 'utf8').split('\n').length).toBeLessThanOrEqual(200)
+  })
+})
+
+describe('blocks', () => {
+  test.each(marked('sh'))(
+    'the commands at %s do what they say',
+    { timeout: 90_000 },
+    async (_place, { text }) => {
+      const lines = text.split('\n')
+      const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+        scripts: Record<string, string>
+      }
+      for (const line of lines.filter((one) => notHere.includes(one)))
+        expect(scripts).toHaveProperty([line.replace(/^npm (run )?/, '')])
+      await bash(lines.filter((line) => !notHere.includes(line)).join('\n'))
+    },
+  )
+
+  test.each(marked('yaml'))('the file at %s loads', (_place, { text }) => {
+    const name = /^# (\S+)/.exec(text)?.[1]
+    if (name === 'policy.yaml') expect(loadPolicy(text)).toMatchObject({ ok: true })
+    else if (name === 'sluice.yaml') expect(checkYaml(name, text, fileSchema)).toMatchObject({ ok: true })
+    else expect.fail(`the first line must name the file: ${name}`)
+  })
+
+  test.each(marked('json'))(
+    'the JSON at %s is JSON, and a record is written as records are',
+    (_place, { text }) => {
+      const value = JSON.parse(text) as object
+      if ('specversion' in value) expect(`${canonicalJson(value)}\n`).toBe(text)
+    },
+  )
+})
+
+describe('README', () => {
+  const readme = readFileSync('README.md', 'utf8')
+
+  test('what just happened ends in a succeeded job, an approval with its note, and a complete trace', async () => {
+    const block = blocks.find(({ file, text }) => file === 'README.md' && text.includes('/approve'))
+    const said = await bash(block?.text ?? '')
+    expect(said).toContain('"state":"SUCCEEDED"')
+    expect(said).toContain('"note":"looked at it"')
+    expect(said).toContain('"complete":true')
+  })
+
+  test('the policy is the one of the demo', () => {
+    const block = blocks.find(({ file, language }) => file === 'README.md' && language === 'yaml')
+    expect(block?.text.replace('# policy.yaml\n', '')).toBe(readFileSync('deploy/policy.yaml', 'utf8'))
+  })
+
+  const topics = {
+    read: 'job.mcp-bridge.read.x',
+    write: 'job.mcp-bridge.write.x',
+    exec: 'job.agent.exec.x',
+  } as const
+  const rows = [...readme.matchAll(/^\| (.+) \| (.+) \|$/gm)]
+    .map(([, job = '', decision = '']) => [job, decision] as const)
+    .filter(([job]) => /^(read|write|exec),|^`job\./.test(job))
+
+  test('the table that decides arguments has all its rows', () => {
+    expect(rows).toHaveLength(7)
+  })
+
+  test.each(rows)('%s: %s', (job, decision) => {
+    const loaded = loadPolicy(readFileSync('deploy/policy.yaml', 'utf8'))
+    if (!loaded.ok) expect.fail('the demo policy does not load')
+    const kind = /^(read|write|exec),/.exec(job)?.[1] as keyof typeof topics | undefined
+    const topic = kind === undefined ? job.replaceAll('`', '') : topics[kind]
+    const risk_tags = /\[(.+)\]/.exec(job)?.[1]?.split(', ') ?? []
+    const parsed = parseJob(
+      { tenant: 'default', agent: 'demo' },
+      topic,
+      Buffer.from(JSON.stringify({ risk_tags })),
+    )
+    if (!parsed.ok) expect.fail(parsed.refusal.reason)
+    const decided = evaluate(loaded.policy, parsed.job, { nowMs: 0, granted: [] }).decision
+    expect(decision.split(/[ ,]/)[0]).toBe(decided.type)
+    if (kind === 'exec') expect(decided.constraints).toEqual({ max_runtime_sec: 45, max_retries: 1 })
+  })
+
+  test('a decision that does not exist does not load, and the message says which was meant', () => {
+    const text = readFileSync('deploy/policy.yaml', 'utf8').replace('decision: deny', 'decision: denny')
+    expect(JSON.stringify(loadPolicy(text))).toMatch(/denny.*deny/)
+  })
+
+  test('the three curls of examples/approval-ops.sh run as they are, with the job id filled in, and the job succeeds', async () => {
+    const script = readFileSync('examples/approval-ops.sh', 'utf8')
+    const [submit = '', ...rest] = script.split('# Verify approval queue')
+    const { job_id } = JSON.parse(await bash(submit)) as { job_id: string }
+    const said = await bash(rest.join('').replace('<job_id>', job_id))
+    expect(said).toContain(job_id)
+    expect(await bash(`curl -sS 'http://localhost:8081/api/v1/jobs/${job_id}?wait=10'`)).toContain(
+      '"state":"SUCCEEDED"',
+    )
+  })
+})
+
+describe('reference', () => {
+  const records = readFileSync('docs/records.md', 'utf8')
+  const operations = readFileSync('docs/operations.md', 'utf8')
+
+  test('every field of every record that the drill makes stands in docs/records.md', async () => {
+    await bash('npm run drill')
+    const credential = ready.credentials.find(({ role }) => role === 'auditor')
+    if (credential === undefined) expect.fail('no auditor')
+    const { user, password, inbox_prefix: inboxPrefix } = credential
+    const auditor = await connect({ servers: ready.nats_url, user, pass: password, inboxPrefix })
+    const info = (await auditor.request('gov.API.STREAM.INFO.AUDIT')).json<{ state: { last_seq: number } }>()
+    const undocumented = new Set<string>()
+    let seen = 0
+    for (let seq = 1; seq <= info.state.last_seq; seq++) {
+      const record = (await auditor.request('gov.API.DIRECT.GET.AUDIT', JSON.stringify({ seq }))).json<
+        Record<string, unknown>
+      >()
+      if (!('id' in record)) continue
+      seen++
+      for (const field of fieldsOf(record)) if (!documented(records, field)) undocumented.add(field)
+    }
+    await auditor.close()
+    expect(seen).toBeGreaterThan(30)
+    expect([...undocumented]).toEqual([])
+  })
+
+  test('every type of record stands in docs/records.md, with its event', () => {
+    for (const [event, type] of Object.entries(eventTypes))
+      expect(records).toMatch(
+        new RegExp(`^\\| .*\`${type.replaceAll('.', '\\.')}\`.*\\| .*\`${event}\``, 'm'),
+      )
+  })
+
+  test('every header of ours stands in docs/records.md, and no other', () => {
+    const source = readdirSync('gateway').map((file) => readFileSync(join('gateway', file), 'utf8'))
+    const named = (text: string): Set<string> => new Set(text.match(/Sluice-[A-Z][A-Za-z-]*[a-z]/g) ?? [])
+    const inCode = named(source.join('\n'))
+    // The gateway's own mark on what it stores for HTTP callers; nobody outside ever sees it.
+    inCode.delete('Sluice-Message-Id')
+    expect([...named(records)].toSorted()).toEqual([...inCode].toSorted())
+  })
+
+  test('every metric that docs/operations.md names is there', async () => {
+    const metrics = await bash('curl -sS http://localhost:8081/metrics')
+    const named = new Set(operations.match(/sluice_[a-z_]+/g) ?? [])
+    expect([...named].filter((name) => !metrics.includes(`# TYPE ${name} `))).toEqual([])
+  })
+
+  test('every setting that docs/operations.md names is one', () => {
+    const named = [...operations.matchAll(/`((?:limits\.)?[a-z]+(?:_[a-z]+)+)`/g)].map(
+      ([, name = '']) => name,
+    )
+    const known: readonly string[] = settingKeys
+    const others = named.filter((name) => !known.includes(name) && !name.startsWith('sluice_'))
+    expect(others).toEqual(['max_retries', 'expires_in'].filter((name) => others.includes(name)))
+  })
+
+  test('every public state stands in a page', () => {
+    const all = pages.map((page) => readFileSync(page, 'utf8')).join('\n')
+    expect(
+      states.filter(
+        (state) => !new RegExp(`\\b${state}\\b`).test(all) && !records.includes(state.toLowerCase()),
+      ),
+    ).toEqual([])
+  })
+})
+
+/** `data.dispatch.pool`, ...; what stands in a list or under a key that an agent or a policy chose is one field. */
+function fieldsOf(value: object, path = ''): string[] {
+  return Object.entries(value).flatMap(([key, inner]: [string, unknown]) => {
+    const field = path === '' ? key : `${path}.${key}`
+    const open = [
+      'data.input.labels',
+      'data.decision.constraints',
+      'data.input.truths',
+      'data.approval.demands',
+      'data.approval.votes',
+    ]
+    if (open.includes(field) || typeof inner !== 'object' || inner === null) return [field]
+    if (Array.isArray(inner))
+      return [
+        field,
+        ...inner.flatMap((one: unknown) =>
+          typeof one === 'object' && one !== null ? fieldsOf(one, field) : [],
+        ),
+      ]
+    return field === 'data' ? fieldsOf(inner, field) : [field, ...fieldsOf(inner, field)]
+  })
+}
+
+/** A field has a row of its own, or its name stands in the row of what it is a part of. */
+function documented(page: string, field: string): boolean {
+  const parts = field.split('.')
+  const row = parts.slice(0, parts[0] === 'data' ? 2 : 1).join('.')
+  const text = page.split('\n').find((line) => line.startsWith('| `') && line.includes(`\`${row}\``))
+  return text !== undefined && parts.slice(2).every((part) => text.includes(`\`${part}\``))
+}
