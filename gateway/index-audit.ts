@@ -53,9 +53,13 @@ export function createAuditIndex(base: number): AuditIndex {
     add: (sequence, row) => {
       if (row.type === 'other') return
       const place = sequence - base
-      if (row.type === 'refused') return jobs.add(refusedKey(row.job), place)
-      if (row.first || !jobs.has(row.job)) traces.add(traceKey(row.tenant, row.trace), place)
-      jobs.add(row.job, place)
+      if (row.type === 'refused') {
+        jobs.add(refusedKey(row.job), place)
+        return
+      }
+      // A job whose first record is gone from the stream still belongs to its trace.
+      const isNew = jobs.add(row.job, place)
+      if (row.first || isNew) traces.add(traceKey(row.tenant, row.trace), place)
       if (!row.leftApproval) return
       if (resolvedCount === resolved.length) resolved = doubled(resolved)
       resolved[resolvedCount++] = place

@@ -1,12 +1,12 @@
-import { hash, randomBytes } from 'node:crypto'
+import { createKeyHash } from './index-hash.ts'
 
 /**
  * A list of numbers for each key, made for millions of keys: what is kept of a key is a 64-bit hash. Two keys may share
  * one (about never), so whoever reads the rows behind the numbers checks that they belong to the key.
  */
 export type Links = {
-  add(key: string, value: number): void
-  has(key: string): boolean
+  /** True if the key is new. */
+  add(key: string, value: number): boolean
   /** The newest `max` numbers of the key, oldest first, and whether there are more. */
   of(key: string, max: number): { readonly values: readonly number[]; readonly more: boolean }
   readonly bytes: number
@@ -17,15 +17,13 @@ const fullness = 0.7
 
 /** Numbers are kept in 32 bits: 0 to 4,294,967,294. */
 export function createLinks(): Links {
-  // Keys are chosen by strangers; a secret in the hash keeps them from choosing ones that collide.
-  const secret = randomBytes(16).toString('hex')
+  const hashOf = createKeyHash()
   let slots = createSlots(slotsAtFirst)
   let used = 0
   let values = new Uint32Array(slotsAtFirst)
   let previous = new Uint32Array(slotsAtFirst)
   let count = 0
 
-  const hashOf = (key: string): Buffer => hash('sha1', secret + key, 'buffer')
   const grow = (): void => {
     const larger = createSlots(slots.heads.length * 2)
     for (let index = 0; index < slots.heads.length; index++) {
@@ -37,8 +35,8 @@ export function createLinks(): Links {
     slots = larger
   }
   const headOf = (key: string): number => {
-    const hashed = hashOf(key)
-    return slots.heads[find(slots, hashed.readUInt32LE(0), hashed.readUInt32LE(4))] as number
+    const { low, high } = hashOf(key)
+    return slots.heads[find(slots, low, high)] as number
   }
   return {
     add: (key, value) => {
@@ -47,9 +45,7 @@ export function createLinks(): Links {
         previous = doubled(previous)
       }
       if (used > slots.heads.length * fullness) grow()
-      const hashed = hashOf(key)
-      const low = hashed.readUInt32LE(0)
-      const high = hashed.readUInt32LE(4)
+      const { low, high } = hashOf(key)
       const at = find(slots, low, high)
       const head = slots.heads[at] as number
       if (head === 0) used++
@@ -57,8 +53,8 @@ export function createLinks(): Links {
       previous[count] = head
       count++
       put(slots, at, low, high, count)
+      return head === 0
     },
-    has: (key) => headOf(key) !== 0,
     of: (key, max) => {
       const found: number[] = []
       let entry = headOf(key)

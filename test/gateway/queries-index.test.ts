@@ -1,7 +1,62 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createAuditIndex, rowOf, type Row } from '../../gateway/index-audit.ts'
+import { createKeyHash } from '../../gateway/index-hash.ts'
 import { createLinks } from '../../gateway/index-links.ts'
+
+describe('the hash of keys', () => {
+  const text = (key: string, hash = createKeyHash()): string => {
+    const { low, high } = hash(key)
+    return `${low}.${high}`
+  }
+
+  test('is the same for the same key and another under another secret', () => {
+    const hash = createKeyHash()
+    expect(text('default.m1', hash)).toBe(text('default.m1', hash))
+    expect(text('default.m1')).not.toBe(text('default.m1'))
+  })
+
+  test('tells keys apart that differ in one unit, in length, in order or beyond Latin letters', () => {
+    const hash = createKeyHash()
+    const keys = [
+      '',
+      '\0',
+      '\0\0',
+      'a',
+      'b',
+      'ab',
+      'ba',
+      'aa',
+      'aaa',
+      'aab',
+      'abc',
+      'acb',
+      '漢',
+      '字',
+      '漢字',
+      'a\uffff',
+      'a'.repeat(70_000),
+    ]
+    expect(new Set(keys.map((key) => text(key, hash))).size).toBe(keys.length)
+  })
+
+  test('spreads a hundred thousand similar keys over both halves without a collision', () => {
+    const hash = createKeyHash()
+    const seen = new Set<string>()
+    const buckets = new Uint32Array(256)
+    for (let n = 0; n < 100_000; n++) {
+      const { low, high } = hash(`default.m${n}`)
+      seen.add(`${low}.${high}`)
+      for (const half of [low, high])
+        for (const shift of [0, 24])
+          buckets[(half >>> shift) & 255] = (buckets[(half >>> shift) & 255] ?? 0) + 1
+    }
+    expect(seen.size).toBe(100_000)
+    // 400,000 over 256 buckets: 1,562 each, give or take 40; ten times that would be a pattern.
+    expect(Math.min(...buckets)).toBeGreaterThan(1_160)
+    expect(Math.max(...buckets)).toBeLessThan(1_960)
+  })
+})
 
 describe('links', () => {
   test('give back what a plain map of lists would, for any keys in any order', () => {
@@ -21,7 +76,7 @@ describe('links', () => {
           const newest = max === 0 ? [] : values.slice(-max)
           expect(links.of(key, max)).toEqual({ values: newest, more: values.length > max })
         }
-        expect(links.has('not there')).toBe(false)
+        expect(links.of('not there', 9)).toEqual({ values: [], more: false })
       }),
     )
   })
