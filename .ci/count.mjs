@@ -7,7 +7,9 @@ let counts = { passed: 0, failed: 0, skipped: 0 }
 try {
   const report = JSON.parse(readFileSync(file, 'utf8'))
   // A file that does not even load has no tests in it, and is a failure all the same.
-  const unloaded = report.testResults.filter((result) => result.status === 'failed' && result.assertionResults.length === 0)
+  const unloaded = report.testResults.filter(
+    (result) => result.status === 'failed' && result.assertionResults.length === 0,
+  )
   for (const result of unloaded) console.log(`did not load: ${result.name}\n${result.message}`)
   counts = {
     passed: report.numPassedTests,
@@ -20,5 +22,7 @@ try {
 const failed = Number(exitCode) !== 0 || counts.failed > 0 || counts.passed === 0
 // A run that failed without a failed test (the setup, say) must not read as a success.
 const shown = failed ? Math.max(counts.failed, 1) : 0
-console.log(`${counts.passed} passed, ${shown} failed${counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''}`)
+console.log(
+  `${counts.passed} passed, ${shown} failed${counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''}`,
+)
 process.exit(failed ? 1 : 0)

@@ -36,8 +36,14 @@ export async function ensurePackages() {
     say('packages: installing (npm ci, about 20 s)')
     // No package of ours needs its install script, and running none is the safer habit. Development packages are
     // needed in every environment: the compiler is one.
-    const args = ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
-    await runTool('packages', npmCommand(), args, npmTimeoutMs)
+    const options = ['--ignore-scripts', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
+    try {
+      await runTool('packages', npmCommand(), ['ci', ...options], npmTimeoutMs)
+    } catch {
+      // `npm ci` also insists on packages of other platforms, which a mirror of the registry may not have.
+      say('packages: npm ci did not go through, trying npm install')
+      await runTool('packages', npmCommand(), ['install', '--no-save', ...options], npmTimeoutMs)
+    }
   })
 }
 
