@@ -1,4 +1,4 @@
-import { createHash, createHmac, hkdfSync } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
 import type { Constraints } from './constraints.ts'
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
@@ -31,16 +31,29 @@ export function canonicalJson(value: unknown): string {
 }
 
 function canonicalObject(object: Record<string, unknown>): string {
-  const members: string[] = []
-  // The default order of sort() is by UTF-16 code units, which is what RFC 8785 3.2.3 asks for.
-  for (const key of Object.keys(object).toSorted()) {
+  const keys = Object.keys(object)
+  // The default order of sort() is by UTF-16 code units, which is what RFC 8785 3.2.3 asks for. Records are mostly built in it.
+  if (!isSorted(keys)) keys.sort()
+  let text = ''
+  for (const key of keys) {
     const value = object[key]
-    if (value !== undefined) members.push(`${canonicalString(key)}:${canonicalJson(value)}`)
+    if (value === undefined) continue
+    text += `${text === '' ? '' : ','}${canonicalString(key)}:${canonicalJson(value)}`
   }
-  return `{${members.join(',')}}`
+  return `{${text}}`
 }
 
+function isSorted(keys: readonly string[]): boolean {
+  for (let index = 1; index < keys.length; index++)
+    if ((keys[index - 1] as string) > (keys[index] as string)) return false
+  return true
+}
+
+/** Needs no escape in JSON, whatever comes beside it. */
+const plain = /^[ !#-[\]-~]*$/
+
 function canonicalString(text: string): string {
+  if (plain.test(text)) return `"${text}"`
   const written = JSON.stringify(text)
   // JSON.stringify writes a lone surrogate as a lower-case \ud8.. to \udf.., and nothing else that way.
   if (written.includes('\\ud') && /(?:^|[^\\])(?:\\\\)*\\ud[89a-f]/.test(written))
@@ -82,18 +95,31 @@ export function base32(value: Uint8Array | bigint, length?: number): string {
 function base32Number(value: bigint): string {
   if (value < 0n) throw new RangeError('base32: a negative number')
   let text = ''
-  for (let rest = value; rest > 0n; rest >>= 5n) text = `${alphabet[Number(rest & 31n)]}${text}`
+  // The runtime's digits go on with a to v where Crockford's leave letters out.
+  for (const digit of value.toString(32)) text += alphabet[Number.parseInt(digit, 32)]
   return text
 }
 
 /** Twelve base32 characters (60 bits) of SHA-256: a name for something that need not resist an attacker alone. */
 export function shortHash(text: string): string {
-  return base32(sha256(text), 12)
+  return base32(sha256(text).subarray(0, 8), 12)
+}
+
+const extracted = new WeakMap<Buffer, Buffer>()
+
+/** HKDF's first step (RFC 5869, 2.2) depends on the tenant's key alone, so it is done once for each key. */
+function extract(tenantKey: Buffer): Buffer {
+  const known = extracted.get(tenantKey)
+  if (known !== undefined) return known
+  const made = createHmac('sha256', Buffer.alloc(32)).update(tenantKey).digest()
+  extracted.set(tenantKey, made)
+  return made
 }
 
 /** The job's own salt, 16 bytes: HKDF-SHA256 of the tenant's key for the job id. It is gone when the key is erased. */
 export function jobSalt(tenantKey: Buffer, jobId: string): Buffer {
-  return Buffer.from(hkdfSync('sha256', tenantKey, '', `sluice job salt ${jobId}`, saltBytes))
+  const info = `sluice job salt ${jobId}\u0001`
+  return createHmac('sha256', extract(tenantKey)).update(info).digest().subarray(0, saltBytes)
 }
 
 /**

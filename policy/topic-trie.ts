@@ -46,31 +46,30 @@ export class TopicTrie {
     found.length = 0
     const { nodes, tokens, edges } = this
     let [frontier, next] = this.buffers
-    frontier.length = 0
-    frontier.push(0)
-    let start = 0
-    while (frontier.length > 0) {
+    // Counted by hand: to empty an array by its length is a call into the runtime.
+    let count = 1
+    frontier[0] = 0
+    let isLast = false
+    for (let start = 0; count > 0 && !isLast; start = tokens.end + 1) {
       const token = tokens.find(topic, start)
-      const isLast = tokens.end === topic.length
-      start = tokens.end + 1
-      next.length = 0
-      for (let index = 0; index < frontier.length; index++) {
+      isLast = tokens.end === topic.length
+      let nextCount = 0
+      for (let index = 0; index < count; index++) {
         const node = frontier[index] ?? 0
         const rest = nodes[node * stride + restAt] ?? absent
         if (rest !== absent) found.push(rest)
         const below = token === absent ? absent : edges.get(node, token)
-        if (below !== absent) next.push(below)
+        if (below !== absent) next[nextCount++] = below
         const star = nodes[node * stride + starAt] ?? absent
-        if (star !== absent) next.push(star)
+        if (star !== absent) next[nextCount++] = star
       }
-      if (isLast) break
       const spare = frontier
       frontier = next
       next = spare
+      count = nextCount
     }
-    if (frontier.length === 0) return
-    for (const node of next) {
-      const exact = nodes[node * stride + exactAt] ?? absent
+    for (let index = 0; index < count; index++) {
+      const exact = nodes[(frontier[index] ?? 0) * stride + exactAt] ?? absent
       if (exact !== absent) found.push(exact)
     }
   }

@@ -1,3 +1,4 @@
+import { hkdfSync } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -87,6 +88,16 @@ describe('hashes', () => {
     expect(jobHash(salt, 'job.a', Buffer.from('bc'))).toMatch(/^[0-9a-f]{64}$/)
     expect(jobSalt(Buffer.alloc(32, 1), 'default.s1')).not.toEqual(salt)
     expect(jobSalt(Buffer.alloc(32, 2), 'default.s0')).not.toEqual(salt)
+  })
+
+  it('salt as HKDF-SHA256 of the runtime does (RFC 5869)', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 1, maxLength: 64 }), fc.string(), (key, job) => {
+        const wanted = Buffer.from(hkdfSync('sha256', key, '', `sluice job salt ${job}`, 16))
+        expect(jobSalt(Buffer.from(key), job)).toEqual(wanted)
+      }),
+      { numRuns: 200 },
+    )
   })
 
   it('hash constraints by their meaning, not by the order of their keys', () => {
