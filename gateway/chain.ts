@@ -17,8 +17,8 @@ export type Chain = {
 
 const rememberedMax = 20_000
 
-/** Throws `BusError` when AUDIT refuses or the outcome is unknown: then nothing may happen, the cause comes again. */
-export function createChain(bus: Bus): Chain {
+/** `onAppended` hears every record this gateway wrote. Throws `BusError` when AUDIT refuses or the outcome is unknown: then nothing may happen, the cause comes again. */
+export function createChain(bus: Bus, onAppended: (at: Position) => void): Chain {
   // An append needs the last sequence; keeping what we wrote saves a read for nearly every result.
   const memory = new Map<JobId, Position>()
   const remember = (position: Position): void => {
@@ -45,6 +45,7 @@ export function createChain(bus: Bus): Chain {
         case 'stored': {
           const position = { record, sequence: appended.sequence }
           remember(position)
+          onAppended(position)
           return position
         }
         case 'conflict':

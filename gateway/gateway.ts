@@ -17,7 +17,7 @@ import { createLog } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import { describe, openPolicyFile, type PolicyChange, type PolicyFile } from './policy-file.ts'
 import { pull, type Delivery, type Pull } from './pull.ts'
-import { openQueries } from './queries.ts'
+import { openQueries, type Queries } from './queries.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
 import { gatewayConsumer, intakeStream, resultsStream } from './streams.ts'
 import { auditControlSubject, auditPolicySubject } from './subjects.ts'
@@ -51,9 +51,11 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const bus = replace.bus?.(connected) ?? connected
   const control = await openControl(bus, config.gateway, Date.now)
   let timers: Timers | undefined
+  let queries: Queries | undefined
   const io: Io = {
     bus,
-    chain: createChain(bus),
+    // The index need not read what we wrote ourselves.
+    chain: createChain(bus, (at) => queries?.appended(at)),
     limiter: createLimiter(bus),
     running: createRunning(bus),
     control,
@@ -84,9 +86,10 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   openApprovers(io, refusals)
   timers = await startTimers(io)
   const pulls = startPulls(io, refusals, watch)
-  const queries = openQueries(io)
+  const opened = openQueries(io)
+  queries = opened
   let draining = false
-  const http = await openHttp(io, { queries, refusals, ready: () => checks(io, policyFile, watch, draining) })
+  const http = await openHttp(io, { queries: opened, refusals, ready: () => checks(io, policyFile, watch, draining) })
   // Ready means that the server knows all subscriptions: a request before that would have no ear.
   await bus.flush()
   log.info(
@@ -104,7 +107,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
       control.close()
       refusals.stop()
       policyFile.stop()
-      queries.close()
+      opened.close()
       await bus.close()
     },
   }
