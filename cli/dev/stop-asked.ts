@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+
 const lookEveryMs = 1_000
 
 /**
@@ -13,9 +15,24 @@ export function stopAsked(env: NodeJS.ProcessEnv): Promise<void> {
       })
     }
     if (env['npm_lifecycle_event'] === undefined) return
-    const parent = process.ppid
+    const before = ancestors()
     setInterval(() => {
-      if (process.ppid !== parent) resolve()
+      if (ancestors() !== before) resolve()
     }, lookEveryMs).unref()
   })
+}
+
+/** Our parent and its parent: between npm and us there may be a shell, which does not end with npm. */
+function ancestors(): string {
+  return `${process.ppid} ${parentOf(process.ppid) ?? ''}`
+}
+
+/** Known on Linux only; elsewhere a killed npm is noticed when nothing stands between. */
+function parentOf(pid: number): string | undefined {
+  try {
+    // The name, in parentheses, may hold anything; behind it come the state and the parent.
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[1]
+  } catch {
+    return undefined
+  }
 }
