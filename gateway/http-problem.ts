@@ -3,7 +3,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { ProblemDetails } from './problem-details.ts'
 
 /** Every code of the API that is not a refused resolution (those stand in problem-details.ts), with status and title. */
-const problems = {
+export const problems = {
   invalid: [400, 'The request cannot be read'],
   invalid_json: [400, 'The body is not acceptable JSON'],
   invalid_job: [400, 'The body is not a job'],
