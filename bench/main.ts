@@ -16,7 +16,7 @@ pipeline   jobs from an agent's publish to a worker's receipt: through the gate,
   --json             one line of JSON on standard output
   --rounds N         default 5
   --jobs N           measured jobs per round, default 20000
-  --warm-up N        jobs before them, default 5000
+  --warm-up N        jobs before them, default 10000
   --open-jobs N      jobs of the latency phase, default 2000
   --open-rate N      and how many of them a second, default 1000
   --window N         jobs on their way at most, default 4096
@@ -58,7 +58,10 @@ export async function run(args: readonly string[]): Promise<number> {
   }
   const machine = describeMachine()
   const { binary } = found.nats
-  const pipeline = await runPipeline({ ...read, binary, profileDir: given.text['cpu-prof'], say })
+  const pipeline = await runPipeline({ ...read, binary, profileDir: given.text['cpu-prof'], say }).catch(
+    whyNot,
+  )
+  if (pipeline === undefined) return exitCodes.failed
   const versions = await describeVersions(found.nats)
   if (given.flags.has('json')) console.log(JSON.stringify({ pipeline, machine, versions }))
   else {
@@ -70,6 +73,12 @@ export async function run(args: readonly string[]): Promise<number> {
   return exitCodes.ok
 }
 
+/** Figures of a run in which a job was lost or came twice are no figures. */
+function whyNot(error: unknown): undefined {
+  const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : ''
+  say(`bench: ${error instanceof Error ? error.message : String(error)}${cause}`)
+}
+
 function unknownSuite(rest: readonly string[]): string | undefined {
   const unknown = rest.find((name) => name !== 'pipeline')
   return unknown === undefined ? undefined : `there is no suite ${unknown}`
@@ -78,7 +87,7 @@ function unknownSuite(rest: readonly string[]): string | undefined {
 const defaults = {
   rounds: 5,
   jobs: 20_000,
-  'warm-up': 5_000,
+  'warm-up': 10_000,
   'open-jobs': 2_000,
   'open-rate': 1_000,
   window: 4_096,
