@@ -84,12 +84,14 @@ export function advance(from: State, event: EventName): State | undefined {
   return moves[from][event]
 }
 
+export const states = Object.keys(moves) as readonly State[]
+
+const terminal: ReadonlySet<State> = new Set(states.filter((state) => Object.keys(moves[state]).length === 0))
+
 /** True for a state with no way out. */
 export function isTerminal(state: State): boolean {
-  return Object.keys(moves[state]).length === 0
+  return terminal.has(state)
 }
-
-export const states = Object.keys(moves) as readonly State[]
 
 /** The CloudEvents type of each event: the move it records carries what happened on the way. */
 export const eventTypes: Readonly<Record<EventName, string>> = {

@@ -3,7 +3,7 @@ import type { ApprovalRequirement, Decision } from '../policy/evaluate.ts'
 import { canonicalJson } from '../policy/digest.ts'
 import type { OutputTerms } from '../policy/rule.ts'
 import type { JobId } from '../policy/job-id.ts'
-import { advance, eventTypes, type EventName, type State } from './lifecycle.ts'
+import { advance, eventTypes, isTerminal, type EventName, type State } from './lifecycle.ts'
 
 /**
  * One record of a job: a CloudEvents 1.0 JSON line with keys in RFC 8785 order, at most `recordBytesMax` bytes. Its bytes
@@ -188,16 +188,59 @@ export type NextRecord = {
   readonly nowMs: number
 }
 
-const atRest: readonly State[] = [
-  'SUCCEEDED',
-  'DENIED',
-  'REJECTED',
-  'EXPIRED',
-  'DROPPED',
-  'FAILED',
-  'TIMED_OUT',
-  'CANCELLED',
-]
+/** Every key of a record's data, in the order in which it is written. */
+const dataKeys = [
+  'actor',
+  'approval',
+  'by',
+  'causes',
+  'decision',
+  'dispatch',
+  'evaluator',
+  'event',
+  'facts',
+  'hash_key',
+  'input',
+  'job_deadline',
+  'job_hash',
+  'job_id',
+  'job_seq',
+  'limit',
+  'note',
+  'output',
+  'payload',
+  'places',
+  'policy',
+  'received_at',
+  'resolution',
+  'result',
+  'state',
+  'tenant',
+  'terminal',
+  'throttle',
+  'topic',
+  'trace_id',
+] as const satisfies readonly (keyof RecordData)[]
+
+/** What later records need to know without a second read. */
+const carriedKeys: ReadonlySet<keyof RecordData> = new Set<keyof RecordData>([
+  'actor',
+  'approval',
+  'dispatch',
+  'facts',
+  'hash_key',
+  'job_deadline',
+  'job_hash',
+  'job_id',
+  'output',
+  'payload',
+  'places',
+  'received_at',
+  'resolution',
+  'tenant',
+  'topic',
+  'trace_id',
+])
 
 /** The record that the event makes of the one before; undefined where the life cycle has no such move. */
 export function recordNext(next: NextRecord): AuditRecord | undefined {
@@ -206,67 +249,51 @@ export function recordNext(next: NextRecord): AuditRecord | undefined {
   const opened: Opened = before ?? (last as Opened)
   const from = before?.state.to ?? 'RECEIVED'
   const to = advance(from, event.event)
-  if (to === undefined) return undefined
-  const job_seq = before === undefined ? 0 : before.job_seq + 1
   const decision = 'decision' in event ? event.decision : before?.decision
-  if (decision === undefined) return undefined
-  const data: RecordData = {
-    ...carried(opened, before),
-    ...evidence(event),
+  if (to === undefined || decision === undefined) return undefined
+  const job_seq = before === undefined ? 0 : before.job_seq + 1
+  const made: Partial<RecordData> = {
     event: event.event,
     job_seq,
     state: { from, to },
-    causes: [...(before?.causes ?? []), next.cause],
+    causes: before === undefined ? [next.cause] : [...before.causes, next.cause],
     decision: bounded(decision),
-    ...(atRest.includes(to)
-      ? {
-          terminal: {
-            status: to,
-            events: job_seq + 1,
-            duration_ms: Math.max(0, nowMs - Date.parse(opened.received_at)),
-          },
-        }
-      : {}),
   }
+  const terminal = isTerminal(to) ? terminalOf(to, job_seq, opened, nowMs) : undefined
+  const data = assembled(
+    [terminal === undefined ? made : { ...made, terminal }, told(event)],
+    before ?? opened,
+  )
   return {
-    specversion: '1.0',
+    data,
     id: `${opened.job_id}.${job_seq}`,
     source: `urn:sluice:${next.gateway}`,
-    type: eventTypes[event.event],
-    time: new Date(nowMs).toISOString(),
+    specversion: '1.0',
     subject: opened.topic,
-    data,
+    time: new Date(nowMs).toISOString(),
+    type: eventTypes[event.event],
   }
 }
 
-/** What later records need to know without a second read. */
-function carried(opened: Opened, before: RecordData | undefined): Opened & Partial<RecordData> {
-  return {
-    job_id: opened.job_id,
-    tenant: opened.tenant,
-    topic: opened.topic,
-    trace_id: opened.trace_id,
-    actor: opened.actor,
-    job_hash: opened.job_hash,
-    hash_key: opened.hash_key,
-    payload: opened.payload,
-    received_at: opened.received_at,
-    ...(opened.job_deadline === undefined ? {} : { job_deadline: opened.job_deadline }),
-    ...(before?.facts === undefined ? {} : { facts: before.facts }),
-    ...(before?.output === undefined ? {} : { output: before.output }),
-    ...(before?.places === undefined ? {} : { places: before.places }),
-    ...(before?.dispatch === undefined ? {} : { dispatch: before.dispatch }),
-    ...(before?.approval === undefined ? {} : { approval: before.approval }),
-    ...(before?.resolution === undefined ? {} : { resolution: before.resolution }),
+/** Key by key in the order of the bytes: assigning is many times cheaper than spreading and sorting, on the hottest path there is. */
+function assembled(news: readonly Partial<RecordData>[], before: Partial<RecordData>): RecordData {
+  const data: Record<string, unknown> = {}
+  for (const key of dataKeys) {
+    let value: unknown
+    for (const part of news) value ??= part[key]
+    if (value === undefined && carriedKeys.has(key)) value = before[key]
+    if (value !== undefined) data[key] = value
   }
+  return data as unknown as RecordData
 }
 
-function evidence(event: JobEvent): Partial<RecordData> {
-  if ('evidence' in event) {
-    const { decision: _decision, evidence: read, ...rest } = event
-    return { ...read, ...rest }
-  }
-  return event
+function told(event: JobEvent): Partial<RecordData> {
+  return 'evidence' in event ? { ...(event as Partial<RecordData>), ...event.evidence } : event
+}
+
+function terminalOf(status: State, job_seq: number, opened: Opened, nowMs: number): RecordData['terminal'] {
+  const duration_ms = Math.max(0, nowMs - Date.parse(opened.received_at))
+  return { duration_ms, events: job_seq + 1, status }
 }
 
 /** A policy may match a job with thousands of rules; the record names the first ones in byte order and stays small. */
