@@ -29,17 +29,18 @@ export type Metrics = {
   readonly contentType: string
 }
 
-/** Refusals that somebody can only reach by trying to go round the gate: another's name, token, subject or approval. */
+/**
+ * Refusals that nobody reaches who goes the way everybody goes: another's name, token, pool or approval, or a result after
+ * its time. One of them may be a slow worker, many of them are somebody.
+ */
 const bypassCodes: ReadonlySet<string> = new Set([
   'bad-token',
-  'constraints-mismatch',
-  'foreign-pool',
   'foreign-subject',
-  'foreign-worker',
   'late-result',
+  'never-dispatched',
+  'not_an_approver',
   'self_approval',
   'stale-attempt',
-  'stale_binding',
   'unknown-job',
   'wrong-pool',
 ])
