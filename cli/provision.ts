@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { connectBus, type Bus } from '../gateway/bus.ts'
 import { BusError } from '../gateway/message.ts'
 import { limitsOf, need, readSettings, type ConfigSources } from '../gateway/config.ts'
+import { createKeys } from '../gateway/keys.ts'
 import { provision, type Provisioned } from '../gateway/provision.ts'
 import { planStreams, type StreamPlan } from '../gateway/streams.ts'
 import { parseTopology } from '../gateway/topology.ts'
@@ -11,26 +12,29 @@ import { configSources } from './config-arguments.ts'
 import { connectFailureCode } from './connect-failure.ts'
 import { exitCodes } from './exit-codes.ts'
 
-const help = `usage: sluice provision [--check] [-o json] [--config FILE] [--topology FILE] [--nats-url URL]
+const help = `usage: sluice provision [--check] [--create-keys] [-o json] [--config FILE] [--topology FILE] [--nats-url URL]
 
 Makes the streams and consumers that the topology and the limits ask for, as the owner of the streams: user owner,
 password in SLUICE_OWNER_PASSWORD or in the file named by SLUICE_OWNER_PASSWORD_FILE. The running gateway has no such
 user; nats.conf says where its line goes while this runs. Safe to repeat. Never deletes a stream, and never lowers a
 bound below what a stream holds.
 
---check   only look; exit code 1 if anything differs`
+--check        only look; exit code 1 if anything differs
+--create-keys  first make the key file that all gateways share (setting keys), or add a key for each tenant that has
+               none; what stands in it stays`
 
 /** `sluice provision`. */
 export async function run(args: string[]): Promise<number> {
   const read = configSources(
     args.map((arg) => (arg === '-o' ? '--output' : arg)),
-    { check: 'flag', output: 'text' },
+    { check: 'flag', 'create-keys': 'flag', output: 'text' },
   )
   if (!read.ok) {
     console.error(`${read.problem}\n\n${help}`)
     return exitCodes.usage
   }
-  if (read.given.flags.has('help')) {
+  const { flags, text } = read.given
+  if (flags.has('help')) {
     console.log(help)
     return exitCodes.ok
   }
@@ -39,14 +43,21 @@ export async function run(args: string[]): Promise<number> {
     for (const problem of request.problems) console.error(problem)
     return exitCodes.badConfiguration
   }
-  const done = await asOwner(request, read.given.flags.has('check') ? 'check' : 'apply')
+  if (flags.has('create-keys')) await createKeys(request.keysFile, request.tenants)
+  const done = await asOwner(request, flags.has('check') ? 'check' : 'apply')
   if (typeof done === 'number') return done
-  if (read.given.text['output'] === 'json') console.log(JSON.stringify(done, null, 2))
+  if (text['output'] === 'json') console.log(JSON.stringify(done, null, 2))
   else for (const line of done.flatMap(reportLines)) console.log(line)
   return done.some(({ outcome }) => outcome === 'drifted') ? exitCodes.failed : exitCodes.ok
 }
 
-type ProvisionRequest = { url: string; password: string; plan: StreamPlan }
+type ProvisionRequest = {
+  url: string
+  password: string
+  plan: StreamPlan
+  keysFile: string
+  tenants: string[]
+}
 
 async function readRequest(
   sources: ConfigSources,
@@ -59,20 +70,28 @@ async function readRequest(
     return { ok: false, problems: [`${file} cannot be read; --topology says where it is`] }
   const topology = parseTopology(file, text)
   if (!topology.ok) return { ok: false, problems: topology.problems.map(problemText) }
-  const passwordFile = sources.env['SLUICE_OWNER_PASSWORD_FILE']
-  const password =
-    sources.env['SLUICE_OWNER_PASSWORD'] ??
-    (passwordFile === undefined ? undefined : await readFile(passwordFile, 'utf8'))?.trim()
-  if (password === undefined || password === '') {
-    return {
-      ok: false,
-      problems: [
-        'the password of user owner is missing: set SLUICE_OWNER_PASSWORD or SLUICE_OWNER_PASSWORD_FILE',
-      ],
-    }
+  const password = await ownerPassword(sources.env)
+  if (password === '') {
+    const problem =
+      'the password of user owner is missing: set SLUICE_OWNER_PASSWORD or SLUICE_OWNER_PASSWORD_FILE'
+    return { ok: false, problems: [problem] }
   }
-  const plan = planStreams(topology.value, limitsOf(settings.values))
-  return { ok: true, url: need(settings.values, 'nats.url'), password, plan }
+  return {
+    ok: true,
+    url: need(settings.values, 'nats.url'),
+    password,
+    plan: planStreams(topology.value, limitsOf(settings.values)),
+    keysFile: need(settings.values, 'keys'),
+    tenants: topology.value.tenants.map(({ name }) => name),
+  }
+}
+
+/** Empty if nobody said it, or if the file that should hold it cannot be read. */
+async function ownerPassword(env: NodeJS.ProcessEnv): Promise<string> {
+  const said = env['SLUICE_OWNER_PASSWORD']
+  if (said !== undefined) return said
+  const file = env['SLUICE_OWNER_PASSWORD_FILE']
+  return file === undefined ? '' : (await readFile(file, 'utf8').catch(() => '')).trim()
 }
 
 /** What was done, or the exit code if the server cannot be reached or does not let us in. */

@@ -1,31 +1,19 @@
-import { execFile } from 'node:child_process'
 import { resolve } from 'node:path'
 
 import { beforeAll, describe, expect, test } from 'vitest'
 
 import { ensureBuilt } from '../../cli/setup.mjs'
 import { settingKeys } from '../../gateway/settings.ts'
+import { sluice, type Ran } from '../helpers/sluice.ts'
 
-type Ran = { code: number; stdout: string; stderr: string }
-
-/** `sluice ...` as a process, with nothing of our own environment that could set anything. */
-function sluice(args: string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
-  return new Promise((done) => {
-    const options = {
-      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
-      cwd: resolve('deploy'),
-    }
-    execFile(process.execPath, [resolve('dist/cli/main.js'), ...args], options, (error, stdout, stderr) => {
-      done({ code: error === null ? 0 : Number(error.code), stdout, stderr })
-    })
-  })
-}
+const inDeploy = (args: string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> =>
+  sluice(args, { env, cwd: resolve('deploy') })
 
 describe('sluice config show', () => {
   beforeAll(() => ensureBuilt())
 
   test('reads the file in deploy/, which says every setting but the ways to give the credential', async () => {
-    const { code, stdout } = await sluice(['config', 'show', '-o', 'json'])
+    const { code, stdout } = await inDeploy(['config', 'show', '-o', 'json'])
     expect(code).toBe(0)
     const shown = JSON.parse(stdout) as { key: string; value: unknown; origin: string }[]
     const unsaid = ['nats.password', 'nats.nkey_seed', 'nats.nkey_seed_file']
@@ -35,7 +23,7 @@ describe('sluice config show', () => {
 
   test('shows value and origin, and never a secret', async () => {
     const secret = ['se', 'cret'].join('')
-    const { stdout } = await sluice(['config', 'show', '--http-port', '9000'], {
+    const { stdout } = await inDeploy(['config', 'show', '--http-port', '9000'], {
       SLUICE_NATS_PASSWORD: secret,
     })
     expect(stdout).toMatch(/^http\.port +9000 +--http-port$/m)
@@ -45,30 +33,30 @@ describe('sluice config show', () => {
   })
 
   test('what cannot be is said by line, and ends with 78', async () => {
-    const { code, stderr, stdout } = await sluice(['config', 'show'], { SLUICE_FAIL_MODE: 'open' })
+    const { code, stderr, stdout } = await inDeploy(['config', 'show'], { SLUICE_FAIL_MODE: 'open' })
     expect({ code, stdout }).toEqual({ code: 78, stdout: '' })
     expect(stderr).toContain('fail_open_topics')
   })
 
   test('an option or a command that nobody knows ends with 2 and says which was meant', async () => {
-    expect(await sluice(['config', 'show', '--http-prot', '1'])).toMatchObject({
+    expect(await inDeploy(['config', 'show', '--http-prot', '1'])).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('did you mean --http-port?'),
     })
-    expect(await sluice(['confg'])).toMatchObject({
+    expect(await inDeploy(['confg'])).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('did you mean config?'),
     })
-    expect(await sluice(['constructor'])).toMatchObject({ code: 2 })
+    expect(await inDeploy(['constructor'])).toMatchObject({ code: 2 })
   })
 
   test('every command says what it is for', async () => {
-    const { code, stdout } = await sluice(['--help'])
+    const { code, stdout } = await inDeploy(['--help'])
     expect(code).toBe(0)
     const commands = [...stdout.matchAll(/^ {2}([a-z]+) {2,}/gm)].map(([, name = '']) => name)
     expect(commands).toEqual(expect.arrayContaining(['dev', 'serve', 'provision', 'config']))
     for (const name of commands) {
-      const help = await sluice([name, '--help'])
+      const help = await inDeploy([name, '--help'])
       expect([name, help.code, help.stdout.startsWith(`usage: sluice ${name}`)]).toEqual([name, 0, true])
     }
   })
