@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { access, constants, readFile } from 'node:fs/promises'
 
 import { loadConfig, type Config } from '../gateway/config.ts'
 import { startGateway, type Gateway } from '../gateway/gateway.ts'
@@ -50,9 +50,12 @@ export async function run(args: string[]): Promise<number> {
   return exitCodes.ok
 }
 
-/** What is wrong with the files that the configuration names, apart from the policy, which the gateway itself loads. */
-async function inputProblems({ topologyFile, keysFile }: Config): Promise<string[]> {
+/** What is wrong with the files that the configuration names; what a policy says is the gateway's own to judge. */
+async function inputProblems({ policyFile, topologyFile, keysFile }: Config): Promise<string[]> {
   const problems: string[] = []
+  await access(policyFile, constants.R_OK).catch(() =>
+    problems.push(`${policyFile} cannot be read; setting policy says where it is`),
+  )
   const text = await readFile(topologyFile, 'utf8').catch(() => undefined)
   if (text === undefined) problems.push(`${topologyFile} cannot be read; setting topology says where it is`)
   else {
