@@ -29,7 +29,9 @@ export type Round = {
 type Agent = Child<AgentOrder, AgentWord>
 type Worker = Child<WorkerOrder, WorkerWord>
 
-const phaseWithinMs = 30_000
+const wordWithinMs = 30_000
+/** A phase may take its time on a slow machine, but something has to arrive. */
+const stalledAfterMs = 10_000
 const settleMs = 150
 
 /** Runs one round and checks it: every job was received once, and each has its one record. Throws if not. */
@@ -40,7 +42,7 @@ export async function runRound(ground: Ground, load: Load): Promise<Round> {
     if (word.type === 'credit') agent.order(word)
   })
   try {
-    await Promise.all([worker.word('ready', phaseWithinMs), agent.word('ready', phaseWithinMs)])
+    await Promise.all([worker.word('ready', wordWithinMs), agent.word('ready', wordWithinMs)])
     await phase(agent, worker, { type: 'closed', first: 0, count: load.warmUp, window: load.window })
     const cpuBeforeUs = await cpuUs(ground.between.pid)
     const closed = await phase(agent, worker, {
@@ -79,18 +81,27 @@ async function phase(
 ): Promise<Phase> {
   worker.order({ type: 'expect', first: order.first, count: order.count })
   agent.order(order)
-  const begun = await agent.word('begun', phaseWithinMs)
-  const complete = await worker.word('complete', phaseWithinMs).catch(async (error: unknown) => {
-    const seen = await counted(worker)
-    throw new Error(`${seen.jobs} jobs received in all, not all of ${order.count} more`, { cause: error })
-  })
-  await agent.word('sent', phaseWithinMs)
+  const begun = await agent.word('begun', wordWithinMs)
+  const complete = await arrival(worker, order.count)
+  await agent.word('sent', wordWithinMs)
   return { tookUs: complete.atUs - begun.atUs, latenciesUs: complete.latencies }
+}
+
+/** The last receipt of a phase; rejects when nothing has come for a while. */
+async function arrival(worker: Worker, count: number): Promise<Extract<WorkerWord, { type: 'complete' }>> {
+  for (let before = -1; ;) {
+    const word = await worker.word('complete', stalledAfterMs).catch(() => undefined)
+    if (word !== undefined) return word
+    const { jobs } = await counted(worker)
+    if (jobs === before)
+      throw new Error(`${jobs} jobs received so far, then nothing more of the last ${count}`)
+    before = jobs
+  }
 }
 
 async function counted(worker: Worker): Promise<Extract<WorkerWord, { type: 'seen' }>> {
   worker.order({ type: 'report' })
-  return worker.word('seen', phaseWithinMs)
+  return worker.word('seen', wordWithinMs)
 }
 
 async function check(
