@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, { about: string; load: () => Promise<Com
   provision: { about: 'make the streams, as their owner', load: () => import('./provision.ts') },
   job: { about: 'submit, look at, follow, cancel', load: () => import('./job.ts') },
   approval: { about: 'what waits for a person, and deciding', load: () => import('./approval.ts') },
+  control: { about: 'the kill switch: what is stopped, stop, resume', load: () => import('./control.ts') },
   trace: { about: 'the whole story of a trace', load: () => import('./trace.ts') },
   policy: { about: 'does a policy load?', load: () => import('./policy.ts') },
   config: { about: 'show every setting and where it comes from', load: () => import('./config.ts') },

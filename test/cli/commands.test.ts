@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { run as approval } from '../../cli/approval.ts'
+import { run as control } from '../../cli/control.ts'
 import { run as job } from '../../cli/job.ts'
 import { run as trace } from '../../cli/trace.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
@@ -284,5 +285,23 @@ describe('finding a gateway', () => {
     other.close()
     await writeFile(join(folder, 'ready.json'), '{"ready":')
     expect((await attempt(get, { SLUICE_DATA_DIR: folder }))[0]).toBe(69)
+  })
+})
+
+describe('control', () => {
+  test('stop says what it covers, ls shows it, a new job is denied, and resume lifts it', async () => {
+    expect((await sluice(control, ['stop', '--all'])).code).toBe(2)
+    expect((await sluice(control, ['stop', '--reason', 'x'])).code).toBe(2)
+    const stop = ['stop', '--topic', 'job.agent.halted.*', '--reason', 'a test', '-o', 'json']
+    const { json } = await sluice(control, stop)
+    expect(json).toMatchObject({ state: 'stopped', by: 'demo-approver' })
+    expect((await sluice(control, ['ls'])).out).toContain('topic job.agent.halted.*')
+    const denied = await sluice(job, ['submit', 'job.agent.halted.x', '-o', 'json'])
+    expect(denied).toMatchObject({ code: 3, json: { decision: { rule_id: 'sluice.stopped' } } })
+    const id = String(json['id'])
+    expect((await sluice(control, ['resume', id, '--reason', 'done'])).code).toBe(0)
+    expect((await sluice(control, ['ls'])).err).toContain('nothing is stopped')
+    expect((await sluice(control, ['ls', '--all'])).out).toContain('resumed')
+    expect((await sluice(control, ['resume', 'nobody', '--reason', 'x'])).code).not.toBe(0)
   })
 })
