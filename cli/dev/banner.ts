@@ -1,39 +1,34 @@
-import { type Credential } from './credentials.ts'
+import { type Inputs } from './inputs.ts'
+import { type FoundNats } from './nats-binary.ts'
+import { type Ready } from './ready.ts'
 
 export type BannerFacts = {
   version: string
-  natsUrl: string
-  natsVersion: string
-  natsFrom: string
-  policyFile: string
-  rules: number
-  snapshot: string
-  failMode: string
-  gateways: readonly string[]
+  nats: FoundNats
+  inputs: Inputs
+  ready: Ready
   workers: readonly string[]
-  dataDir: string
-  agent: Credential | undefined
   /** What is not where one would look for it, one sentence each. */
   notes: readonly string[]
 }
 
 /** What a person sees when everything is up: what listens where, and what to try. */
-export function banner(facts: BannerFacts): string {
-  const [api = ''] = facts.gateways
-  const others = facts.gateways.slice(1)
+export function banner({ version, nats, inputs, ready, workers, notes }: BannerFacts): string {
+  const { http_url: api, nats_url: natsUrl, gateways, data_dir: dataDir, policy_snapshot: snapshot } = ready
+  const others = gateways.slice(1).map(({ http_url }) => http_url)
   return [
-    `Sluice ${facts.version} - dev profile - loopback only - NOT for production`,
-    `  nats      ${facts.natsUrl}  (nats-server ${facts.natsVersion}, ${facts.natsFrom}; private, JetStream)`,
-    `  policy    ${facts.policyFile}  ${facts.rules} rules, snapshot ${facts.snapshot.slice(0, 12)}, no match = DENY`,
-    `  fail mode ${facts.failMode.toUpperCase()}`,
+    `Sluice ${version} - dev profile - loopback only - NOT for production`,
+    `  nats      ${natsUrl}  (nats-server ${nats.version}, ${nats.from}; private, JetStream)`,
+    `  policy    ${inputs.policyFile}  ${inputs.policy.rules.length} rules, snapshot ${snapshot.slice(0, 12)}, no match = DENY`,
+    `  fail mode ${inputs.failMode.toUpperCase()}`,
     `  api       ${api}${others.length > 0 ? `  also ${others.join(' ')}` : ''}  (/healthz /readyz /metrics)`,
-    `  workers   ${facts.workers.length > 0 ? facts.workers.join(', ') : 'none (--no-demo, or not built)'}`,
-    `  data      ${facts.dataDir}  (ready.json has all credentials)`,
-    ...facts.notes.map((note) => `  note      ${note}`),
+    `  workers   ${workers.length > 0 ? workers.join(', ') : 'none (--no-demo)'}`,
+    `  data      ${dataDir}  (ready.json has all credentials)`,
+    ...notes.map((note) => `  note      ${note}`),
     '',
     'Try it, in another terminal:',
     '  npm run drill                    the whole story, step by step',
-    ...(facts.agent === undefined ? [] : [`  ${natsRequest(facts.natsUrl, facts.agent)}`]),
+    ...natsRequest(ready),
     `  curl -sS -X POST ${api}/api/v1/jobs -H 'Content-Type: application/json' \\`,
     `    -d '{"topic":"job.mcp-bridge.write.update_ticket","risk_tags":["prod"]}'`,
     `  curl -sS '${api}/api/v1/approvals?include_resolved=false'`,
@@ -42,7 +37,10 @@ export function banner(facts: BannerFacts): string {
   ].join('\n')
 }
 
-function natsRequest(natsUrl: string, agent: Credential): string {
+/** With the agent that has an account to itself: the inbox of the NATS command line is open to it. */
+function natsRequest({ nats_url: natsUrl, credentials }: Ready): string[] {
+  const agent = credentials.find(({ role, publish }) => role === 'agent' && publish === 'job.')
+  if (agent === undefined) return []
   const login = `--server ${natsUrl} --user ${agent.user} --password ${agent.password}`
-  return `nats ${login} req job.mcp-bridge.read.get_ticket '{"payload":{"id":"T-1"}}'`
+  return [`  nats ${login} req job.mcp-bridge.read.get_ticket '{"payload":{"id":"T-1"}}'`]
 }

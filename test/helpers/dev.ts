@@ -2,21 +2,10 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 
-import type { Credential } from '../../cli/dev/credentials.ts'
+import type { Ready } from '../../cli/dev/ready.ts'
 import { ensureBuilt } from '../../cli/setup.mjs'
 
-/** The line that `npm start -- --json` prints when everything is up. */
-export type Ready = {
-  ready: true
-  nats_url: string
-  nats_pid: number
-  http_url: string
-  data_dir: string
-  pid: number
-  policy_snapshot: string
-  gateways: { pid: number; http_url: string }[]
-  credentials: Credential[]
-}
+export type { Ready }
 
 /** A `sluice dev` as a process of its own. */
 export type Dev = {
