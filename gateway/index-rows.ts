@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { decodeRecord, type AuditRecord } from '../audit/record.ts'
+import type { JobId } from '../policy/job-id.ts'
 import type { Bus } from './bus.ts'
 import type { Stored } from './message.ts'
+import { auditSubject } from './subjects.ts'
 
 const inFlightMax = 64
 const triesMax = 4
@@ -15,6 +18,12 @@ export async function readMany(bus: Bus, stream: string, sequences: readonly num
     for (const message of messages) if (message !== undefined) found.push(message)
   }
   return found
+}
+
+/** A job's newest record, past the chain's memory: that is for jobs in work, and a long list would push them out. */
+export async function newestRecord(bus: Bus, job: JobId): Promise<AuditRecord | undefined> {
+  const stored = await bus.last('AUDIT', auditSubject(job))
+  return stored === undefined ? undefined : decodeRecord(stored.body)
 }
 
 /** A replica that is a moment behind says that a message is not there; asked again it has it. */

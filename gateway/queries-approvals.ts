@@ -3,11 +3,11 @@ import { decodeRecord, type Approval, type AuditRecord, type Resolution } from '
 import type { Constraints } from '../policy/constraints.ts'
 import type { JobId } from '../policy/job-id.ts'
 import { parseJob, type Job } from '../policy/job.ts'
-import { BusError } from './message.ts'
 import type { AuditIndex } from './index-audit.ts'
 import type { Io } from './io.ts'
-import { readMany } from './index-rows.ts'
-import { auditSubject, pendingSubject, trailingJob } from './subjects.ts'
+import { newestRecord, readMany } from './index-rows.ts'
+import { parkedFrom } from './queries-parked.ts'
+import { auditSubject, pendingSubject } from './subjects.ts'
 
 /** What an approver decides about: what would run, who asks, why it is asked. */
 export type ApprovalItem = {
@@ -84,11 +84,11 @@ export async function listApprovals(io: Io, index: AuditIndex, asked: ApprovalsA
 
 /** One approval, whether it waits or not; undefined if the job never asked for one. */
 export async function approvalOf(io: Io, job: JobId): Promise<ApprovalItem | undefined> {
-  const last = await io.chain.last(job)
-  if (last === undefined || last.record.data.approval === undefined) return undefined
-  if (last.record.data.state.to !== 'PARKED') return resolvedItem(last.record)
+  const record = await newestRecord(io.bus, job)
+  if (record === undefined || record.data.approval === undefined) return undefined
+  if (record.data.state.to !== 'PARKED') return resolvedItem(record)
   const copy = await io.bus.last('APPROVALS', pendingSubject(job))
-  return itemOf(last.record, copy?.body)
+  return itemOf(record, copy?.body)
 }
 
 /** Walks the parked copies themselves: they are what would run, and there is nothing to keep in step. */
@@ -97,48 +97,15 @@ async function pendingPage(
   from: number,
   limit: number,
 ): Promise<{ items: ApprovalItem[]; next: number | undefined }> {
-  const copies: Copy[] = []
-  let bytes = 0
-  let next: number | undefined = from
-  while (next !== undefined && copies.length < limit && bytes < pageBytesMax) {
-    const copy: Copy | undefined = await nextCopy(io, next)
-    next = copy === undefined ? undefined : copy.sequence + 1
-    if (copy !== undefined) copies.push(copy)
-    bytes += copy?.body.length ?? 0
-  }
-  const records = await Promise.all(copies.map(({ job }) => io.chain.last(job)))
+  const { copies, next } = await parkedFrom(io.bus, from, { copies: limit, bytes: pageBytesMax })
+  const records = await Promise.all(copies.map(({ job }) => newestRecord(io.bus, job)))
   const items = copies.flatMap(({ body }, position) => {
-    const record = records[position]?.record
+    const record = records[position]
     // A copy that stands a moment longer than its job waits is on its way out.
     return record?.data.state.to === 'PARKED' ? [itemOf(record, body)] : []
   })
   return { items, next }
 }
-
-type Copy = { readonly job: JobId; readonly sequence: number; readonly body: Uint8Array }
-
-async function nextCopy(io: Io, from: number): Promise<Copy | undefined> {
-  for (let sequence = from; ; sequence++) {
-    let answer: Record<string, unknown>
-    try {
-      answer = await io.bus.request('$JS.API.STREAM.MSG.GET.APPROVALS', {
-        seq: sequence,
-        next_by_subj: 'approvals.pending.>',
-      })
-    } catch (error) {
-      if (error instanceof BusError && error.code === noMessage) return undefined
-      throw error
-    }
-    const message = answer['message'] as { subject: string; seq: number; data?: string }
-    const job = trailingJob(message.subject)
-    if (job !== undefined)
-      return { job, sequence: message.seq, body: Buffer.from(message.data ?? '', 'base64') }
-    sequence = message.seq
-  }
-}
-
-/** "No message found", in the server's own codes. */
-const noMessage = 10_037
 
 function resolvedItem(record: AuditRecord): ApprovalItem {
   const { resolution } = record.data

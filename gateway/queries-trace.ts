@@ -3,7 +3,7 @@ import { decodeRecord } from '../audit/record.ts'
 import { parseJobId } from '../policy/job-id.ts'
 import type { AuditIndex } from './index-audit.ts'
 import type { Io } from './io.ts'
-import { readMany } from './index-rows.ts'
+import { newestRecord, readMany } from './index-rows.ts'
 import { auditSubject, refusedSubject } from './subjects.ts'
 
 /** Everything that happened under one trace id, of one tenant. */
@@ -35,9 +35,9 @@ export async function traceOf(
   }
   // Trace ids and job ids look alike to people; the job knows its trace.
   const job = parseJobId(id)
-  const last = job === undefined ? undefined : await io.chain.last(job)
-  if (last === undefined) return undefined
-  const { trace_id, tenant: owner } = last.record.data
+  const record = job === undefined ? undefined : await newestRecord(io.bus, job)
+  if (record === undefined) return undefined
+  const { trace_id, tenant: owner } = record.data
   return tenants.includes(owner) ? traceOfTenant(io, index, trace_id, owner) : undefined
 }
 

@@ -3,6 +3,7 @@ import { isTerminal } from '../audit/lifecycle.ts'
 import type { AuditRecord, Result } from '../audit/record.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
+import { newestRecord } from './index-rows.ts'
 import { openTail, type Tail } from './index-tail.ts'
 import type { Io } from './io.ts'
 import { readableOutput, type ReadableOutput } from './output-view.ts'
@@ -74,9 +75,9 @@ async function job(io: Io, tail: Tail, id: JobId, waitMs: number): Promise<JobVi
     const remainingMs = deadlineMs - performance.now()
     // Listening begins before looking, so that what happens in between is not missed.
     const change = remainingMs > 0 ? tail.changed(id, remainingMs) : undefined
-    const last = await io.chain.last(id)
-    if (change === undefined || (last !== undefined && isAtRest(last.record)))
-      return last === undefined ? undefined : view(io, last.record)
+    const record = await newestRecord(io.bus, id)
+    if (change === undefined || (record !== undefined && isAtRest(record)))
+      return record === undefined ? undefined : view(io, record)
     await change
   }
 }

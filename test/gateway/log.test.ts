@@ -48,8 +48,8 @@ describe('the log', () => {
     const { log, lines } = logged()
     log.error({ err: new BusError('the stream is away', 503) }, 'x')
     expect(lines[0]).toMatchObject({ err: { type: 'BusError', message: 'the stream is away', code: 503 } })
-    const { stack } = lines[0]?.['err'] as { stack: string[] }
-    expect(stack[0]).toMatch(/^ {4}at .*log\.test/)
+    const { err } = lines[0] as { err: { stack: string[] } }
+    expect(err.stack[0]).toMatch(/^ {4}at .*log\.test/)
   })
 
   test('an error of a parser loses its words, because they quote what could not be read', () => {
