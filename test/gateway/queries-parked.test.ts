@@ -54,10 +54,15 @@ test('pages of any size hold every parked copy once and in order, however many g
     fc.uniqueArray(fc.integer({ min: 1, max: stored }), { minLength: 20, maxLength: 120 }),
     12,
   )
-  for (const taken of [[], ...rounds, [1, 2, 3], Array.from({ length: 70 }, (_, n) => 50 + n), [stored]]) {
+  const pages = [
+    { copies: 1_000, bytes: 1_000_000 },
+    { copies: 37, bytes: 1_000_000 },
+    { copies: 1_000, bytes: 256 },
+  ] as const
+  const all = [[], ...rounds, [1, 2, 3], Array.from({ length: 70 }, (_, n) => 50 + n), [stored]]
+  for (const [round, taken] of all.entries()) {
     for (const sequence of taken) if (open.delete(sequence)) await bus.remove('APPROVALS', sequence)
-    for (const copies of [1_000, 37]) expect(await walk({ copies, bytes: 1_000_000 })).toEqual([...open])
-    expect(await walk({ copies: 1_000, bytes: 256 })).toEqual([...open])
+    expect(await walk(pages[round % 3] ?? pages[0])).toEqual([...open])
   }
   expect(open.size).toBeLessThan(stored / 2)
 })
