@@ -91,8 +91,19 @@ function summary(steps: readonly StepReport[]): string {
 async function running(dataDir: string): Promise<Place | undefined> {
   const text = await readFile(join(dataDir, 'ready.json'), 'utf8').catch(() => undefined)
   if (text === undefined) return undefined
-  const place = JSON.parse(text) as Place
+  const place = JSON.parse(text) as Place & { readonly pid: number }
+  if (!isAlive(place.pid)) return undefined
   const answer = await fetch(`${place.http_url}/readyz`).catch(() => undefined)
   await answer?.body?.cancel()
   return answer?.ok === true ? place : undefined
+}
+
+/** A `sluice dev` that was killed leaves its ready.json behind, and its port may be somebody else's by now. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
 }

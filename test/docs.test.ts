@@ -258,6 +258,13 @@ describe('reference', () => {
       )
   })
 
+  test('every type that stands in the gateway stands in docs/records.md', () => {
+    const source = readdirSync('gateway').map((file) => readFileSync(join('gateway', file), 'utf8'))
+    const types = new Set(source.join('\n').match(/\bsluice\.[a-z_.]+\.v1\b/g) ?? [])
+    expect(types.size).toBeGreaterThan(5)
+    expect([...types].filter((type) => !records.includes(`\`${type}\``))).toEqual([])
+  })
+
   test('every header of ours stands in docs/records.md, and no other', () => {
     const source = readdirSync('gateway').map((file) => readFileSync(join('gateway', file), 'utf8'))
     const named = (text: string): Set<string> => new Set(text.match(/Sluice-[A-Z][A-Za-z-]*[a-z]/g) ?? [])

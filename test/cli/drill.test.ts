@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -108,6 +108,22 @@ test(
       expect(missed).toMatch(/prod write is parked.*: it is DISPATCHED/)
       // What the server refuses it refuses under any policy.
       expect(missed).not.toContain('refused by the server: the server let')
+    })
+  },
+)
+
+test(
+  'the ready.json of a sluice dev that was killed is not believed, whoever answers at its address',
+  { timeout: 120_000 },
+  async () => {
+    await withDev([], async (dev) => {
+      const ready = await dev.ready
+      const stale = await mkdtemp(join(folder, 'stale-'))
+      const gone = spawnSync('true').pid
+      await writeFile(join(stale, 'ready.json'), JSON.stringify({ ...ready, pid: gone }))
+      const drilled = await drill(['--data-dir', stale])
+      expect(drilled.stderr).toContain('one is started for the drill alone')
+      expect(failed(drilled)).toEqual([])
     })
   },
 )
