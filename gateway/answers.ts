@@ -15,13 +15,7 @@ type Asker = { readonly reply: string }
 
 /** Recomputed from the stored copy, which has no reply subject; headers are left out because the import may add one. */
 export function answerKey(subject: string, messageId: string, body: Uint8Array): string {
-  return createHash('sha256')
-    .update(subject)
-    .update('\0')
-    .update(messageId)
-    .update('\0')
-    .update(body)
-    .digest('base64url')
+  return createHash('sha256').update(`${subject}\0${messageId}\0`).update(body).digest('base64url')
 }
 
 /** Replies leave only for the server's own routed reply subjects: anything else could be aimed at somebody. */
@@ -79,6 +73,8 @@ export function openAnswers(io: Io): Answers {
     later(io.config.decisionTimeoutMs, notDecided)
   })
   bus.subscribe('decision.>', undefined, (message) => {
+    // Headers are read only when somebody here waits for an answer.
+    if (waiting === 0) return
     const key = message.header('Sluice-Answer-Key')
     const asker = key === '' ? undefined : take(key)
     if (asker === undefined) return

@@ -9,6 +9,7 @@ import {
 } from '@nats-io/transport-node'
 import {
   BusError,
+  heardFrom,
   parseAck,
   storedFromApi,
   type Appended,
@@ -154,7 +155,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     },
     subscribe: (subject, queue, handle) => {
       const callback = (error: Error | null, message: Msg): void => {
-        if (error === null) handle(heard(message))
+        if (error === null) handle(heardFrom(message))
       }
       nc.subscribe(subject, queue === undefined ? { callback } : { queue, callback })
     },
@@ -162,7 +163,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       const subject = `${inboxRoot}.${name}`
       nc.subscribe(subject, {
         callback: (error, message) => {
-          if (error === null) handle(heard(message))
+          if (error === null) handle(heardFrom(message))
         },
       })
       return subject
@@ -268,28 +269,13 @@ async function directGet(nc: NatsConnection, stream: string, sequence: number): 
     )
   }
   if (message.headers?.code === 404) return undefined
-  const found = heard(message)
+  const found = heardFrom(message)
   if (found.status !== 0) throw new BusError(`read ${stream} ${sequence}: ${found.statusText}`, found.status)
   return {
     subject: found.header('Nats-Subject'),
     sequence: Number(found.header('Nats-Sequence')),
     timeMs: Date.parse(found.header('Nats-Time-Stamp')),
     body: found.body,
-    header: found.header,
-  }
-}
-
-function heard(message: Msg): Heard {
-  return {
-    subject: message.subject,
-    reply: message.reply ?? '',
-    body: message.data,
-    get status() {
-      return message.headers?.code ?? 0
-    },
-    get statusText() {
-      return message.headers?.description ?? ''
-    },
-    header: (name) => message.headers?.values(name).at(-1) ?? '',
+    header: (name) => found.header(name),
   }
 }

@@ -29,6 +29,8 @@ import { parseTopology, placedAgents, type Topology } from './topology.ts'
 import { version } from './version.ts'
 import { startWatch, type Watch } from './watch.ts'
 
+type Phase = 'starting' | 'up' | 'draining'
+
 export type Gateway = { readonly httpUrl: string; stop(): Promise<void> }
 
 const intakeInFlightMax = 256
@@ -47,7 +49,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const keys = await readKeys(config.keysFile)
   let announce: (change: PolicyChange) => void = () => undefined
   const policyFile = await openPolicyFile(config.policyFile, (change) => announce(change))
-  const connected = await connect(config, (event) => log.info({ event }, 'bus'))
+  const connected = await connect(config, (event) => event !== 'ping' && log.info({ event }, 'bus'))
   const bus = replace.bus?.(connected) ?? connected
   const control = await openControl(bus, config.gateway, Date.now)
   let timers: Timers | undefined
@@ -82,16 +84,26 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     'WORK',
     ...intakes(topology).map(([stream]) => stream),
   ])
+  const opened = openQueries(io)
+  queries = opened
+  let phase: Phase = 'starting'
+  // Before any job is taken: a gateway whose port is taken must not run half.
+  const http = await openHttp(io, {
+    queries: opened,
+    refusals,
+    ready: () => checks(io, policyFile, watch, phase),
+  }).catch(async (error: unknown) => {
+    opened.close()
+    await bus.close()
+    throw error
+  })
   openAnswers(io)
   openApprovers(io, refusals)
   timers = await startTimers(io)
   const pulls = startPulls(io, refusals, watch)
-  const opened = openQueries(io)
-  queries = opened
-  let draining = false
-  const http = await openHttp(io, { queries: opened, refusals, ready: () => checks(io, policyFile, watch, draining) })
   // Ready means that the server knows all subscriptions: a request before that would have no ear.
   await bus.flush()
+  phase = 'up'
   log.info(
     { http: http.url, policy: policyFile.current().snapshot, failMode: config.failMode },
     'gateway is up',
@@ -99,7 +111,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   return {
     httpUrl: http.url,
     stop: async () => {
-      draining = true
+      phase = 'draining'
       await http.close()
       await Promise.all(pulls.map((one) => one.stop()))
       await timers.stop()
@@ -178,7 +190,7 @@ async function command(io: Io, refusals: Refusals, delivery: Delivery): Promise<
   delivery.ack()
 }
 
-function checks(io: Io, policyFile: PolicyFile, watch: Watch, draining: boolean): ReadyCheck[] {
+function checks(io: Io, policyFile: PolicyFile, watch: Watch, phase: Phase): ReadyCheck[] {
   const stale = policyFile.reloadOk() ? '' : '; stale: the newest file does not load'
   return [
     {
@@ -198,7 +210,7 @@ function checks(io: Io, policyFile: PolicyFile, watch: Watch, draining: boolean)
           : 'ok'
         : 'more than 90 % full',
     },
-    { name: 'draining', ok: !draining, detail: String(draining) },
+    { name: 'phase', ok: phase === 'up', detail: phase },
   ]
 }
 

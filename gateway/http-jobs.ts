@@ -61,7 +61,7 @@ async function submitJob(io: Io, c: Context): Promise<Response> {
     const name = ruleId === 'sluice.identity-mismatch' ? 'identity_mismatch' : 'invalid_job'
     return problem(c, name, reason, { rule_id: ruleId })
   }
-  const submitted = await submit(io, devCaller, topic, body.bytes, key)
+  const submitted = await submit(io, devCaller, topic, body.bytes, key, c.req.header('traceparent'))
   if (submitted.type === 'unavailable') {
     c.header('Retry-After', '1')
     return problem(c, 'unavailable', submitted.detail)

@@ -94,3 +94,41 @@ export function storedFromApi(answer: Record<string, unknown> | undefined): Stor
         .trim() ?? '',
   }
 }
+
+/** What a client library hands over; only this much of it is used. */
+export type Wire = {
+  readonly subject: string
+  readonly reply?: string
+  readonly data: Uint8Array
+  readonly headers?: { readonly code: number; readonly description: string; values(name: string): string[] }
+}
+
+/** The message as the gateway sees it. What is not asked for is not decoded: most are heard for their body alone. */
+export function heardFrom(wire: Wire): Heard {
+  return new HeardMessage(wire)
+}
+
+class HeardMessage implements Heard {
+  private readonly wire: Wire
+  constructor(wire: Wire) {
+    this.wire = wire
+  }
+  get subject(): string {
+    return this.wire.subject
+  }
+  get reply(): string {
+    return this.wire.reply ?? ''
+  }
+  get body(): Uint8Array {
+    return this.wire.data
+  }
+  get status(): number {
+    return this.wire.headers?.code ?? 0
+  }
+  get statusText(): string {
+    return this.wire.headers?.description ?? ''
+  }
+  header(name: string): string {
+    return this.wire.headers?.values(name).at(-1) ?? ''
+  }
+}

@@ -170,7 +170,7 @@ function parseDelivery(bus: Bus, stream: string, message: Heard): Delivery | und
     storedMs: Number(storedNs / 1_000_000n),
     deliveries: Number(tokens[at]),
     body: message.body,
-    header: message.header,
+    header: (name) => message.header(name),
     ack: () => bus.publish(reply, ''),
     nak: (delayMs) =>
       bus.publish(reply, delayMs > 0 ? `-NAK {"delay":${Math.round(delayMs) * 1_000_000}}` : '-NAK'),

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { answerFrom, type Answer } from '../audit/answer.ts'
+import type { Answer } from '../audit/answer.ts'
 import { jobIdFromMessageId, type JobId } from '../policy/job-id.ts'
 import { answerAgain } from './duplicate.ts'
 import type { Heard } from './message.ts'
@@ -37,12 +37,13 @@ export async function submit(
   topic: string,
   body: Uint8Array,
   messageId: string = randomUUID(),
+  traceparent: string = '',
 ): Promise<Submitted> {
   const job = jobIdFromMessageId(caller.tenant, caller.agent, messageId)
   const decided = nextDecision(io, job)
   try {
     const appended = await io.bus.append(httpSubject(caller.tenant, caller.agent, topic), body, {
-      headers: { 'Sluice-Message-Id': messageId },
+      headers: { 'Sluice-Message-Id': messageId, ...(traceparent === '' ? {} : { traceparent }) },
     })
     if (appended.type !== 'stored')
       return { type: 'unavailable', detail: 'the intake is full: nothing was stored, try again later' }
@@ -84,10 +85,4 @@ function nextDecision(io: Io, job: JobId): { readonly message: Promise<Heard | u
     }
   })
   return { message, cancel: () => stop() }
-}
-
-/** The state of a job by its newest record, for callers that only have its id. */
-export async function currentAnswer(io: Io, job: JobId): Promise<Answer | undefined> {
-  const last = await io.chain.last(job)
-  return last === undefined ? undefined : answerFrom(last.record, io.nowMs())
 }

@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto'
+import { createHmac, hash } from 'node:crypto'
 import type { Constraints } from './constraints.ts'
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
@@ -63,12 +63,12 @@ function canonicalString(text: string): string {
 
 /** SHA-256, 32 bytes. */
 export function sha256(data: string | Uint8Array): Buffer {
-  return createHash('sha256').update(data).digest()
+  return hash('sha256', data, 'buffer')
 }
 
 /** SHA-256 as 64 hexadecimal digits. */
 export function sha256Hex(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex')
+  return hash('sha256', data, 'hex')
 }
 
 /**
@@ -132,5 +132,7 @@ export function jobHash(salt: Buffer, topic: string, body: Uint8Array): string {
 
 /** Hexadecimal SHA-256 of a constraint set's canonical JSON; a worker echoes it to show which set it obeyed. */
 export function constraintsHash(constraints: Constraints | null): string {
-  return sha256Hex(canonicalJson(constraints))
+  return constraints === null ? noConstraintsHash : sha256Hex(canonicalJson(constraints))
 }
+
+const noConstraintsHash = sha256Hex('null')

@@ -133,7 +133,7 @@ describe('health', () => {
         'fail_mode',
         'decision_timeout',
         'audit',
-        'draining',
+        'phase',
         'index',
       ]),
     )
