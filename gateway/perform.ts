@@ -1,12 +1,18 @@
 import { answerFrom } from '../audit/answer.ts'
 import type { AuditRecord, JobEvent } from '../audit/record.ts'
-import { jobHash } from '../policy/digest.ts'
 import { builtinDecision } from '../policy/evaluate.ts'
 import { BusError, type Headers } from './message.ts'
 import type { Position } from './chain.ts'
+import {
+  bodyOf,
+  madeFor,
+  removeCopy,
+  removeLeftCopies,
+  type WaitingCopy,
+  type WaitingStream,
+} from './copies.ts'
 import { dispatchHeaders, jobHeaders, originHeaders, type Origin } from './headers.ts'
 import type { Io } from './io.ts'
-import { saltOf } from './salt.ts'
 import { release, quarantine } from './output.ts'
 import { overtaken } from './stopped.ts'
 import { decisionSubject, dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
@@ -16,14 +22,18 @@ export type Around = {
   readonly body?: Uint8Array
   /** A worker's output as it came, and what the scan lets through. */
   readonly output?: { readonly raw: Uint8Array; readonly released: Uint8Array }
-  /** The place of the waiting copy, when the cause is that copy itself. */
-  readonly copySequence?: number
+  /** The waiting copy, when the cause is that copy itself. */
+  readonly copy?: WaitingCopy
   /** The stored submission, for whoever waits for its answer. */
   readonly origin?: Origin
 }
 
 /** A record older than this is not dispatched any more: its twin in WORK may be gone, and then nothing would stop a second one. */
 const dispatchAgeMaxMs = 5 * 60_000
+/** How long after it was sent a dispatch may still reach the server. */
+const inFlightMs = 10_000
+/** A step takes milliseconds; who is later than this looks again before acting. */
+const lateMs = 2_000
 
 /**
  * Makes true what the record says. A function of the record, the job's bytes and the keys, so that a redelivery does exactly
@@ -62,16 +72,16 @@ async function makeTrue(io: Io, at: Position, around: Around): Promise<JobEvent 
     case 'rejected':
     case 'expired':
     case 'dropped':
-      return removeCopy(io, at.record, around)
+      return removeCopy(io, at, around.copy)
     case 'failed':
       // What a worker says about its failure helps the agent; it is scanned like any other output.
       if (at.record.data.limit === 'error' && at.record.data.result?.action !== 'quarantine')
         await release(io, at, around)
-      return removeCopy(io, at.record, around)
+      return removeCopy(io, at, around.copy)
     case 'timed_out':
     case 'cancelled':
       tellPool(io, at.record)
-      return removeCopy(io, at.record, around)
+      return removeCopy(io, at, around.copy)
   }
 }
 
@@ -80,30 +90,52 @@ async function dispatch(io: Io, at: Position, around: Around): Promise<JobEvent 
   const run = data.dispatch
   if (run === undefined) throw new Error(`record ${at.record.id} dispatches nothing`)
   const subject = dispatchSubject(run.pool, data.topic, data.job_id, run.attempt)
-  const nowMs = io.nowMs()
-  const tooLate = nowMs > Date.parse(run.deadline) || nowMs - Date.parse(at.record.time) > dispatchAgeMaxMs
-  if (tooLate) {
-    if ((await io.bus.last('WORK', subject)) === undefined)
-      return { event: 'timed_out', limit: 'not-dispatched' }
-    return removeCopy(io, at.record, around)
-  }
+  const untilMs = Math.min(Date.parse(run.deadline), Date.parse(at.record.time) + dispatchAgeMaxMs)
+  if (io.nowMs() > untilMs) return tooLate(io, at, around, subject, untilMs)
   const stopped = await overtaken(io, at)
   if (stopped !== undefined && (await io.bus.last('WORK', subject)) === undefined) return stopped
-  const body = await jobBody(io, at.record, around)
+  const body = around.body ?? (await bodyOf(io, at.record))
   if (body === undefined) {
     if ((await io.bus.last('WORK', subject)) === undefined) return { event: 'failed', limit: 'payload-gone' }
-    return removeCopy(io, at.record, around)
+    return removeCopy(io, at, around.copy)
   }
   if (body === 'altered') return { event: 'failed', limit: 'payload-altered' }
+  const headers = await dispatchHeaders(io, at)
+  if (await hasMovedOn(io, at)) return undefined
+  // The clock once more, with nothing that takes time between this look and the dispatch.
+  if (io.nowMs() > untilMs) return tooLate(io, at, around, subject, untilMs)
   const appended = await io.bus.append(subject, body, {
     expect: 0,
     messageId: `${data.job_id}.${run.attempt}`,
-    headers: await dispatchHeaders(io, at),
+    headers,
   })
   // A conflict means that this attempt is in WORK already: exactly what the record asks for.
   if (appended.type === 'refused') throw new BusError(`WORK refused a dispatch: ${appended.detail}`)
   io.metrics.dispatched(run.pool)
-  return removeCopy(io, at.record, around)
+  return removeCopy(io, at, around.copy)
+}
+
+/** What was not dispatched in its time never will be; but first what another gateway has sent must have arrived. */
+async function tooLate(
+  io: Io,
+  at: Position,
+  around: Around,
+  subject: string,
+  untilMs: number,
+): Promise<JobEvent | undefined> {
+  if ((await io.bus.last('WORK', subject)) !== undefined) return removeCopy(io, at, around.copy)
+  if (io.nowMs() < untilMs + inFlightMs)
+    throw new BusError('too late to dispatch, too early to say that nobody did')
+  return { event: 'timed_out', limit: 'not-dispatched' }
+}
+
+/** Whoever acts long after the record was written may have been stopped meanwhile, and others moved the job on. */
+async function hasMovedOn(io: Io, at: Position): Promise<boolean> {
+  if (io.nowMs() - Date.parse(at.record.time) < lateMs) return false
+  const newest = await io.chain.last(at.record.data.job_id)
+  if (newest === undefined || newest.sequence === at.sequence) return false
+  await removeLeftCopies(io, newest)
+  return true
 }
 
 async function park(io: Io, at: Position, around: Around): Promise<JobEvent | undefined> {
@@ -124,27 +156,27 @@ async function keep(
   io: Io,
   at: Position,
   around: Around,
-  stream: 'APPROVALS' | 'THROTTLED',
+  stream: WaitingStream,
   subject: string,
   headers: Headers,
 ): Promise<JobEvent | undefined> {
   const { data } = at.record
   const before = await io.bus.last(stream, subject)
   // The copy that stands there was made for this very record, by a redelivery or by another gateway at the same time.
-  if (before?.header('Sluice-Decision') === headers['Sluice-Decision'])
-    return removeCopy(io, at.record, around, stream)
-  const body = await jobBody(io, at.record, around)
+  if (before !== undefined && madeFor(before) >= at.sequence) return removeCopy(io, at, around.copy, stream)
+  const body = around.body ?? (await bodyOf(io, at.record))
   if (body === undefined || body === 'altered')
     return denied('sluice.error', `the job's bytes are ${body ?? 'gone'}`, data)
+  if (await hasMovedOn(io, at)) return undefined
   const appended = await io.bus.append(subject, body, { expect: before?.sequence ?? 0, headers })
   if (appended.type === 'refused')
     return denied('sluice.queue-full', `the ${stream} queue is full: try again later`, data)
   if (appended.type === 'conflict') {
     const now = await io.bus.last(stream, subject)
-    if (now?.header('Sluice-Decision') !== headers['Sluice-Decision'])
+    if (now === undefined || madeFor(now) < at.sequence)
       throw new BusError(`${stream} changed under job ${data.job_id}`)
   }
-  return removeCopy(io, at.record, around, stream)
+  return removeCopy(io, at, around.copy, stream)
 }
 
 function denied(
@@ -157,45 +189,6 @@ function denied(
   if (policy === undefined || evaluator === undefined)
     throw new Error(`record of ${data.job_id} has no policy`)
   return { event: 'denied', decision, evidence: { policy, evaluator } }
-}
-
-/** The job's bytes: brought by the cause, or the one copy that its state before this record kept. Never from AUDIT. */
-async function jobBody(
-  io: Io,
-  record: AuditRecord,
-  around: Around,
-): Promise<Uint8Array | 'altered' | undefined> {
-  if (around.body !== undefined) return around.body
-  const { data } = record
-  const stored = await copyOf(io, record)
-  if (stored === undefined) return undefined
-  return jobHash(saltOf(io.keys, data), data.topic, stored.body) === data.job_hash ? stored.body : 'altered'
-}
-
-function copyOf(io: Io, record: AuditRecord): Promise<{ body: Uint8Array; sequence: number } | undefined> {
-  const { data } = record
-  if (data.state.from === 'PARKED') return io.bus.last('APPROVALS', pendingSubject(data.job_id))
-  if (data.state.from === 'THROTTLED') return io.bus.last('THROTTLED', throttledSubject(data.job_id))
-  const run = data.dispatch
-  if (run === undefined || run.attempt < 2) return Promise.resolve(undefined)
-  return io.bus.last('WORK', dispatchSubject(run.pool, data.topic, data.job_id, run.attempt - 1))
-}
-
-/** Removes the waiting copy of the state this record left, after the next copy is acknowledged. */
-async function removeCopy(
-  io: Io,
-  record: AuditRecord,
-  around: Around,
-  keptIn?: 'APPROVALS' | 'THROTTLED',
-): Promise<undefined> {
-  const { from } = record.data.state
-  const stream = from === 'PARKED' ? 'APPROVALS' : from === 'THROTTLED' ? 'THROTTLED' : undefined
-  if (stream === undefined || stream === keptIn) return undefined
-  const subject =
-    stream === 'APPROVALS' ? pendingSubject(record.data.job_id) : throttledSubject(record.data.job_id)
-  const sequence = around.copySequence ?? (await io.bus.last(stream, subject))?.sequence
-  if (sequence !== undefined) await io.bus.remove(stream, sequence)
-  return undefined
 }
 
 /** Workers that listen may stop early; the gateway stops the clock whether they do or not. */

@@ -105,7 +105,8 @@ export async function carryOutCommand(
           : voting(io, command, last),
   )
   const outcome = outcomeOf(command, done, cause)
-  if (outcome.type === 'refused') {
+  // What was only not possible yet was not refused: the stored command is tried again.
+  if (outcome.type === 'refused' && outcome.code !== 'unavailable') {
     const { code, detail } = outcome
     await refusals.record({ job: command.job, principal: command.by, refuse: code, detail, cause })
   }

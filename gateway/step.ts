@@ -2,6 +2,7 @@ import { recordNext, type AuditRecord, type JobEvent, type Opened } from '../aud
 import type { JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
+import { removeLeftCopies } from './copies.ts'
 import { perform, type Around } from './perform.ts'
 
 /** What somebody wants to happen to a job, or why not. */
@@ -86,8 +87,10 @@ function refused(proposal: Proposal, at: Position | undefined): Step {
 /** A known cause: we, or another gateway, wrote it down and may have died before acting on it. */
 async function repeat(io: Io, cause: Cause, last: Position): Promise<Step> {
   const newest = last.record.data.causes.at(-1)
-  const again = newest === cause.id || newest === cause.id + followUp
-  return { type: 'repeated', at: again ? await act(io, cause, last) : last }
+  if (newest === cause.id || newest === cause.id + followUp)
+    return { type: 'repeated', at: await act(io, cause, last) }
+  await removeLeftCopies(io, last)
+  return { type: 'repeated', at: last }
 }
 
 /** Does what the record says; when the world has no room for it, the job takes the next move instead. */

@@ -90,6 +90,7 @@ export async function startTimers(io: Io): Promise<Timers> {
       )
       return delivery.ack()
     }
+    delivery.forget()
     const nowMs = io.nowMs()
     // Most dispatched jobs end within seconds: holding them first saves sending them back at all.
     if (kind.stream !== 'WORK' && dueMs - nowMs > kind.holdMs)
@@ -174,13 +175,18 @@ async function fireOne(
   const cause = {
     job,
     id: shortHash(`${kind.stream}:${delivery.sequence}:${dueMs}`),
-    around: { copySequence: delivery.sequence },
+    around: kind.stream === 'WORK' ? {} : { copy: { stream: kind.stream, sequence: delivery.sequence } },
   }
   const done = await step(io, cause, last, (at) =>
     at === undefined ? { refuse: 'gone' } : kind.propose(io, waiting, at),
   )
-  if (done.type !== 'refused') return delivery.ack()
-  if (done.refuse === 'not-yet') return sendBack(delivery, Number(done.detail))
+  if (done.type === 'moved') return delivery.ack()
+  if (done.type === 'refused' && done.refuse === 'not-yet') return sendBack(delivery, Number(done.detail))
+  // Whoever acted on this due time before may have died before the copy was removed.
+  if (done.type === 'repeated' && kind.stream !== 'WORK') {
+    const there = await io.bus.last(kind.stream, delivery.subject)
+    if (there?.sequence !== delivery.sequence) return delivery.ack()
+  }
   return movedOn(io, kind, waiting, done.at ?? last, sendBack)
 }
 
@@ -225,7 +231,9 @@ async function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Posit
     return { event: 'expired', limit: data.resolution === undefined ? 'max_wait' : 'use_within' }
   if (data.job_deadline !== undefined && Date.parse(data.job_deadline) <= io.nowMs())
     return { event: 'expired', limit: 'deadline' }
-  const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, waiting.delivery.body)
+  const copy = await io.bus.last('THROTTLED', waiting.delivery.subject)
+  if (copy === undefined) return { refuse: 'moved-on' }
+  const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, copy.body)
   if (!parsed.ok) return deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
   const event = await decide(io, data, parsed.job, data)
   const stillFull = event.event === 'throttled' && event.throttle.waits_for === 'place'
