@@ -71,7 +71,8 @@ async function fileOf(call: Call): Promise<Uint8Array> {
   return read(call, call.text['file'] ?? '-')
 }
 
-async function jobOf(call: Call): Promise<object> {
+/** The job that topic and options of the command line describe. */
+export async function jobOf(call: Call): Promise<object> {
   const [topic] = call.rest
   if (topic === undefined) throw new UsageError('say the topic, or --file')
   const { text, lists } = call

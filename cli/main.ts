@@ -17,7 +17,8 @@ const commands: Readonly<Record<string, { about: string; load: () => Promise<Com
   approval: { about: 'what waits for a person, and deciding', load: () => import('./approval.ts') },
   control: { about: 'the kill switch: what is stopped, stop, resume', load: () => import('./control.ts') },
   trace: { about: 'the whole story of a trace', load: () => import('./trace.ts') },
-  policy: { about: 'does a policy load?', load: () => import('./policy.ts') },
+  'can-i': { about: 'what would become of a job', load: () => import('./can-i.ts') },
+  policy: { about: 'check, test, explain and compare policies', load: () => import('./policy.ts') },
   config: { about: 'show every setting and where it comes from', load: () => import('./config.ts') },
 }
 

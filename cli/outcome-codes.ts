@@ -1,4 +1,5 @@
 import type { State } from '../audit/lifecycle.ts'
+import type { DecisionType } from '../policy/evaluate.ts'
 import { exitCodes } from './exit-codes.ts'
 
 /** What a script learns from a job's state. */
@@ -25,6 +26,21 @@ export function exitCodeOf(state: State): number {
     case 'DROPPED':
     case 'CANCELLED':
       return exitCodes.failed
+  }
+}
+
+/** What a script learns from a decision that was only asked for. */
+export function exitCodeOfDecision(type: DecisionType): number {
+  switch (type) {
+    case 'ALLOW':
+    case 'ALLOW_WITH_CONSTRAINTS':
+      return exitCodes.ok
+    case 'DENY':
+      return exitCodes.denied
+    case 'REQUIRE_APPROVAL':
+      return exitCodes.pendingApproval
+    case 'THROTTLE':
+      return exitCodes.throttled
   }
 }
 

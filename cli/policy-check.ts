@@ -1,55 +1,57 @@
-import { readFile } from 'node:fs/promises'
-import { loadPolicyFiles, type PolicySource } from '../policy/load.ts'
-import type { Problem } from '../policy/problem.ts'
+import { lintPolicy, type Lint } from '../policy/lint.ts'
 import { exitCodes } from './exit-codes.ts'
+import { readPolicy } from './policy-files.ts'
 import type { Call, Subcommand } from './subcommand.ts'
 import { visible } from './visible.ts'
 
 export const policyCheck: Subcommand = {
-  about: 'does a policy load?',
-  help: `usage: sluice policy check FILE...
+  about: 'does a policy load, and does it mean what it says?',
+  help: `usage: sluice policy check FILE... [--strict] [--no-warnings]
 
 Loads a policy exactly as the gateway does, without one: unknown keys and words, bad wildcards, doubled rule ids and
 limits that nobody enforces are problems, each with file, line and column. Several files are loaded together, base files and
 overlays. Exit code 0 if it loads, 78 if not.
 
+Warnings are about what loads and may not be meant, each with a job that shows it: rules that can never match, rules that
+stricter ones always go before, rules that overlap with another outcome, and allowances that hang on a tag which the
+agent itself has to declare. What could not be decided is said too.
+
+  --strict          a warning, or a question that was not decided, is exit code 1; overlaps are only told
+  --no-warnings     only load
+
   sluice policy check deploy/policy.yaml
 `,
-  options: {},
+  options: { strict: 'flag', 'no-warnings': 'flag' },
   words: { min: 1, max: 64 },
   run: check,
 }
 
+const overlapsShown = 10
+
 async function check(call: Call): Promise<number> {
   const { terminal, json } = call
-  const sources: PolicySource[] = []
-  for (const name of call.rest) {
-    try {
-      sources.push({ name, text: await readFile(name, 'utf8') })
-    } catch (error) {
-      terminal.err(`${visible(name)} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'failed'}`)
-      return exitCodes.badConfiguration
-    }
+  const read = await readPolicy(call, call.rest)
+  if (!read.ok) return read.code
+  const { snapshot, sourceHash, ruleCount } = read.value
+  const lint: Lint = call.flags.has('no-warnings') ? { warnings: [], undecided: [] } : lintPolicy(read.value)
+  if (json)
+    terminal.out(JSON.stringify({ ok: true, rules: ruleCount, snapshot, source_hash: sourceHash, ...lint }))
+  else {
+    terminal.out(`ok: ${ruleCount} rules, what none of them allows is denied, snapshot ${snapshot}`)
+    tell(call, lint)
   }
-  const loaded = loadPolicyFiles(sources)
-  if (!loaded.ok) {
-    if (json) terminal.out(JSON.stringify({ ok: false, problems: loaded.problems }))
-    for (const problem of loaded.problems) terminal.err(problemText(problem, call.rest[0] ?? ''))
-    return exitCodes.badConfiguration
-  }
-  const { snapshot, sourceHash, ruleCount } = loaded.policy
-  if (json) terminal.out(JSON.stringify({ ok: true, rules: ruleCount, snapshot, source_hash: sourceHash }))
-  else terminal.out(`ok: ${ruleCount} rules, what none of them allows is denied, snapshot ${snapshot}`)
-  return exitCodes.ok
+  const serious = lint.warnings.filter(({ code }) => code !== 'overlap').length + lint.undecided.length
+  return call.flags.has('strict') && serious > 0 ? exitCodes.failed : exitCodes.ok
 }
 
-/** `policy.yaml:3:15: rules[0].decision: unknown decision "denny" (did you mean "deny"?)`. */
-function problemText(problem: Problem, only: string): string {
-  const place = [problem.file ?? only, problem.line, problem.column]
-    .filter((part) => part !== undefined)
-    .join(':')
-  const { message, suggestion } = problem
-  const hint =
-    suggestion === undefined || message.includes('did you mean') ? '' : ` (did you mean "${suggestion}"?)`
-  return visible(`${place}: ${message}${hint}`)
+function tell({ terminal }: Call, { warnings, undecided }: Lint): void {
+  let overlaps = 0
+  for (const { code, rule_id, message, witness } of warnings) {
+    if (code === 'overlap' && ++overlaps > overlapsShown) continue
+    terminal.err(visible(`${code === 'overlap' ? 'note' : 'warning'}: ${rule_id} ${message}`))
+    if (witness !== undefined) terminal.err(visible(`  witness: ${JSON.stringify(witness)}`))
+  }
+  if (overlaps > overlapsShown)
+    terminal.err(`note: and ${overlaps - overlapsShown} more overlaps; -o json has them all`)
+  for (const question of undecided) terminal.err(visible(`not decided: ${question}`))
 }

@@ -1,8 +1,18 @@
 import { policyCheck } from './policy-check.ts'
+import { policyDiff } from './policy-diff.ts'
+import { policyExplain } from './policy-explain.ts'
+import { policyTest } from './policy-test.ts'
 import { runSubcommand } from './subcommand.ts'
 import { processTerminal, type Terminal } from './terminal.ts'
 
+const commands = {
+  check: policyCheck,
+  test: policyTest,
+  explain: policyExplain,
+  diff: policyDiff,
+} as const
+
 /** `sluice policy ...`. */
 export function run(args: string[], terminal: Terminal = processTerminal()): Promise<number> {
-  return runSubcommand('policy', { check: policyCheck }, args, terminal)
+  return runSubcommand('policy', commands, args, terminal)
 }

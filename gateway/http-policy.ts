@@ -1,14 +1,17 @@
 import type { Context } from 'hono'
 import type { Evaluation } from '../policy/evaluate.ts'
-import { parseJob, type Job } from '../policy/job.ts'
-import { loadPolicy, type Policy } from '../policy/load.ts'
+import { explain } from '../policy/explain.ts'
+import { parseJob, type Job, type Refusal } from '../policy/job.ts'
+import { loadPolicy } from '../policy/load.ts'
+import { readScene, saysWho } from '../policy/scene.ts'
+import { noticeable } from '../policy/severity.ts'
 import type { Route } from './http-app.ts'
 import { readObject, unknownKey } from './http-body.ts'
 import { devCaller } from './http-caller.ts'
 import { problem } from './http-problem.ts'
 import type { Io } from './io.ts'
 
-/** What would be decided, without a job, a record or a slot of any limit. */
+/** What would be decided, without a job, a record or a slot of any limit: the same functions as the commands use. */
 export function policyRoutes(io: Io): readonly Route[] {
   return [
     { path: '/api/v1/policy/evaluate', methods: { POST: (c) => evaluated(io, c, 'evaluate') } },
@@ -17,17 +20,17 @@ export function policyRoutes(io: Io): readonly Route[] {
   ]
 }
 
-/** The body is a job as it would be submitted. */
+/** The body is a job as it would be submitted; it may also say for whom and when, which is only asking. */
 async function evaluated(io: Io, c: Context, how: 'evaluate' | 'explain'): Promise<Response> {
   const body = await readObject(c)
   if (!body.ok) return body.response
-  const job = jobIn(c, body.value['topic'], body.bytes)
-  if ('response' in job) return job.response
+  const asked = askedIn(io, c, body.value, body.bytes)
+  if ('response' in asked) return asked.response
+  const { job, nowMs } = asked
   const policy = io.policy()
-  const evaluation = evaluateNow(io, policy, job.job)
-  return c.json(
-    how === 'evaluate' ? outcome(evaluation) : { ...outcome(evaluation), ...explained(policy, evaluation) },
-  )
+  const evaluation = io.evaluate(policy, job, { nowMs, granted: [] })
+  if (how === 'evaluate') return c.json(outcome(evaluation))
+  return c.json({ ...outcome(evaluation), ...explain(policy, job, nowMs) })
 }
 
 /** The body is `{job, policy}`: the job under the policy text that is sent along, beside the policy in force. */
@@ -41,53 +44,39 @@ async function simulated(io: Io, c: Context): Promise<Response> {
   const loaded = loadPolicy(text)
   if (!loaded.ok)
     return problem(c, 'invalid_policy', loaded.problems[0]?.message ?? '', { problems: loaded.problems })
-  const job = jobIn(
-    c,
-    (given as { topic?: unknown } | null | undefined)?.topic,
-    Buffer.from(JSON.stringify(given ?? null)),
-  )
-  if ('response' in job) return job.response
-  const now = evaluateNow(io, io.policy(), job.job)
-  const then = evaluateNow(io, loaded.policy, job.job)
+  const asked = askedIn(io, c, given, Buffer.from(JSON.stringify(given ?? null)))
+  if ('response' in asked) return asked.response
+  const { job, nowMs } = asked
+  const now = io.evaluate(io.policy(), job, { nowMs, granted: [] })
+  const then = io.evaluate(loaded.policy, job, { nowMs, granted: [] })
   return c.json({
-    changed: now.decision.type !== then.decision.type || now.decision.rule_id !== then.decision.rule_id,
+    changed: noticeable(now) !== noticeable(then),
     current: outcome(now),
-    simulated: { ...outcome(then), ...explained(loaded.policy, then) },
+    simulated: { ...outcome(then), ...explain(loaded.policy, job, nowMs) },
   })
 }
 
-function jobIn(
-  c: Context,
-  topic: unknown,
-  bytes: Uint8Array,
-): { readonly job: Job } | { readonly response: Response } {
+type Asked = { readonly job: Job; readonly nowMs: number } | { readonly response: Response }
+
+/** A body that does not say for whom is the caller's own, byte for byte as it came. */
+function askedIn(io: Io, c: Context, value: unknown, bytes: Uint8Array): Asked {
+  const topic = (value as { topic?: unknown } | null | undefined)?.topic
   if (typeof topic !== 'string') return { response: problem(c, 'invalid_job', 'the job needs a "topic"') }
+  if (saysWho(value)) {
+    const read = readScene(value)
+    if (!read.ok) return { response: refused(c, read.refusal) }
+    return { job: read.scene.job, nowMs: read.scene.nowMs ?? io.nowMs() }
+  }
   const parsed = parseJob(devCaller, topic, bytes)
-  if (parsed.ok) return { job: parsed.job }
-  const { ruleId, reason } = parsed.refusal
+  return parsed.ok ? { job: parsed.job, nowMs: io.nowMs() } : { response: refused(c, parsed.refusal) }
+}
+
+function refused(c: Context, { ruleId, reason }: Refusal): Response {
   const name = ruleId === 'sluice.identity-mismatch' ? 'identity_mismatch' : 'invalid_job'
-  return { response: problem(c, name, reason, { rule_id: ruleId }) }
+  return problem(c, name, reason, { rule_id: ruleId })
 }
 
 /** No limit is asked, so a rule that throttles says THROTTLE here even while its limit has room. */
-function evaluateNow(io: Io, policy: Policy, job: Job): Evaluation {
-  return io.evaluate(policy, job, { nowMs: io.nowMs(), granted: [] })
-}
-
 function outcome({ decision, approval, throttles, tags }: Evaluation): object {
   return { decision, tags, approval, throttles }
-}
-
-function explained(policy: Policy, { decision }: Evaluation): object {
-  const matched = policy.rules
-    .filter(({ id }) => decision.matched.includes(id))
-    .map(({ id, decision: word, reason, constraints, description, owner }) => ({
-      id,
-      decision: word,
-      reason,
-      constraints,
-      ...(description === undefined ? {} : { description }),
-      ...(owner === undefined ? {} : { owner }),
-    }))
-  return { matched, rules: policy.ruleCount }
 }

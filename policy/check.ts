@@ -59,7 +59,7 @@ function otherCheck(holds: (job: Job) => boolean): Check {
   return { kind: 'other', dimension: null, holds }
 }
 
-export function labelHolds(label: LabelCondition, job: Job): boolean {
+export function labelHolds(label: LabelCondition, job: Pick<Job, 'labels'>): boolean {
   const value = job.labels.get(label.key)
   switch (label.kind) {
     case 'one_of':

@@ -3,7 +3,7 @@ import { canonicalJson, sha256Hex } from './digest.ts'
 import type { Problem } from './problem.ts'
 import type { Policy } from './rule.ts'
 import { fileProblems, type CheckedFile } from './rule-problems.ts'
-import { knownKeys } from './schema-keys.ts'
+import { keysIn } from './schema-keys.ts'
 import { problemsOfIssue } from './schema-problem.ts'
 import { policyFile } from './schema.ts'
 import { readYaml } from './yaml-source.ts'
@@ -79,7 +79,9 @@ function shape({ name, text }: PolicySource): Shaped {
   const parsed = policyFile.safeParse(value)
   if (parsed.success)
     return { ok: true, checked: { file: parsed.data, locate, ...(name === undefined ? {} : { name }) } }
-  const problems = parsed.error.issues.flatMap((issue) => problemsOfIssue(issue, knownKeys, locate, value))
+  const problems = parsed.error.issues.flatMap((issue) =>
+    problemsOfIssue(issue, keysIn(policyFile), locate, value),
+  )
   return named(problems.filter((problem) => !followsFromUnknownKey(problem, problems)))
 }
 

@@ -1,11 +1,12 @@
 import * as z from 'zod'
-import { policyFile } from './schema.ts'
 
-/** The keys that the schema knows at a place of the file, for a did-you-mean. Empty where any key is welcome. */
-export function knownKeys(path: readonly PropertyKey[]): readonly string[] {
-  let at: unknown = policyFile
-  for (const part of path) at = step(at, part)
-  return objectsIn(at).flatMap((object) => Object.keys(object.shape))
+/** The keys that a schema knows at a place of the file, for a did-you-mean. Empty where any key is welcome. */
+export function keysIn(schema: z.ZodType): (path: readonly PropertyKey[]) => readonly string[] {
+  return (path) => {
+    let at: unknown = schema
+    for (const part of path) at = step(at, part)
+    return objectsIn(at).flatMap((object) => Object.keys(object.shape))
+  }
 }
 
 function step(schema: unknown, part: PropertyKey): unknown {

@@ -55,7 +55,8 @@ test('explain adds every rule that matched', async () => {
   const answer = await ask('explain', { topic: 'job.mcp-bridge.write.x', risk_tags: ['prod', 'destructive'] })
   expect(answer.body).toMatchObject({
     decision: { type: 'DENY', rule_id: 'deny-destructive' },
-    matched: [
+    matched: ['deny-destructive', 'require-approval-prod-write'],
+    matched_rules: [
       { id: 'deny-destructive', decision: 'deny' },
       {
         id: 'require-approval-prod-write',
@@ -65,6 +66,21 @@ test('explain adds every rule that matched', async () => {
     ],
     rules: 4,
   })
+})
+
+test('explain says what came close, and may be asked for somebody else', async () => {
+  const answer = await ask('explain', { topic: 'job.mcp-bridge.read.a.b', tenant: 'acme', actor: 'bob' })
+  expect(answer.body).toMatchObject({
+    type: 'DENY',
+    risk_tags: { declared: [], derived: [] },
+  })
+  const [nearest] = answer.body['near_misses'] as unknown[]
+  expect(nearest).toMatchObject({
+    rule_id: 'allow-low-risk-read',
+    failed: [{ clause: 'match.topics' }],
+    change: { outcome: { type: 'ALLOW' } },
+  })
+  expect((await ask('explain', { topic: 'job.a', tenant: 'A' })).status).toBe(400)
 })
 
 describe('simulate', () => {
