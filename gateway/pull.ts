@@ -13,6 +13,8 @@ export type Delivery = {
   readonly body: Uint8Array
   header(name: string): string
   ack(): void
+  /** Lets go of body and headers: what is held for a long time is only acknowledged later. */
+  forget(): void
   /** Asks for the message again after `delayMs` (a whole number: a fractional delay fires at once). */
   nak(delayMs: number): void
 }
@@ -37,6 +39,8 @@ const expiresMs = 30_000
 const lostAfterMs = expiresMs + 5_000
 const backoffMs = 250
 const retryMs = 1_000
+
+const nothing = new Uint8Array()
 
 type Request = { remaining: number; deadlineMs: number }
 
@@ -162,6 +166,7 @@ function parseDelivery(bus: Bus, stream: string, message: Heard): Delivery | und
   const tokens = reply.split('.')
   const at = tokens.length > 9 ? 6 : 4
   const storedNs = BigInt(tokens[at + 3] ?? '0')
+  let held: Heard | undefined = message
   return {
     stream,
     subject: message.subject,
@@ -169,8 +174,11 @@ function parseDelivery(bus: Bus, stream: string, message: Heard): Delivery | und
     storedNs,
     storedMs: Number(storedNs / 1_000_000n),
     deliveries: Number(tokens[at]),
-    body: message.body,
-    header: (name) => message.header(name),
+    get body() {
+      return held?.body ?? nothing
+    },
+    header: (name) => held?.header(name) ?? '',
+    forget: () => (held = undefined),
     ack: () => bus.publish(reply, ''),
     nak: (delayMs) =>
       bus.publish(reply, delayMs > 0 ? `-NAK {"delay":${Math.round(delayMs) * 1_000_000}}` : '-NAK'),
