@@ -2,7 +2,8 @@ import type { Constraints } from '../policy/constraints.ts'
 import type { Decision } from '../policy/evaluate.ts'
 import { answerFrom, type Answer } from './answer.ts'
 import { advance, type EventName, type State } from './lifecycle.ts'
-import type { Actor, Approval, AuditRecord, RecordData, Resolution, Result, Throttle } from './record.ts'
+import type { Actor, Approval, Resolution, Result, Throttle } from './event.ts'
+import type { AuditRecord, RecordData } from './record.ts'
 
 /** A record and its sequence in AUDIT. */
 export type Filed = { readonly seq: number; readonly record: AuditRecord }

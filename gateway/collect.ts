@@ -1,4 +1,5 @@
-import type { Dispatch, JobEvent, RecordData, Result } from '../audit/record.ts'
+import type { Dispatch, JobEvent, Result } from '../audit/event.ts'
+import type { RecordData } from '../audit/record.ts'
 import { needsWorker } from '../policy/constraints.ts'
 import { constraintsHash, shortHash } from '../policy/digest.ts'
 import { detectorsSnapshot, scan } from '../policy/scan.ts'

@@ -1,4 +1,5 @@
-import type { Approval, Dispatch, Evidence, JobEvent, Opened, RecordData } from '../audit/record.ts'
+import type { Approval, Dispatch, Evidence, JobEvent, Opened } from '../audit/event.ts'
+import type { RecordData } from '../audit/record.ts'
 import { meetConstraints, type Constraints } from '../policy/constraints.ts'
 import {
   builtinDecision,

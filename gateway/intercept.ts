@@ -1,5 +1,5 @@
 import type { Answer } from '../audit/answer.ts'
-import type { Opened } from '../audit/record.ts'
+import type { Opened } from '../audit/event.ts'
 import { jobHash, sha256Hex, shortHash } from '../policy/digest.ts'
 import { jobIdFromMessageId, jobIdFromStored, type JobId } from '../policy/job-id.ts'
 import { parseJob, type Job, type Refusal } from '../policy/job.ts'

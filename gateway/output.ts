@@ -1,4 +1,4 @@
-import type { JobEvent } from '../audit/record.ts'
+import type { JobEvent } from '../audit/event.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
 import type { Around } from './perform.ts'

@@ -1,4 +1,4 @@
-import type { Opened } from '../audit/record.ts'
+import type { Opened } from '../audit/event.ts'
 import type { Before, DecidedEvent } from './decide.ts'
 import type { Io } from './io.ts'
 import { placesOf } from './running.ts'

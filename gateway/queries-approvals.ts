@@ -1,5 +1,6 @@
 import type { State } from '../audit/lifecycle.ts'
-import { decodeRecord, type Approval, type AuditRecord, type Resolution } from '../audit/record.ts'
+import type { Approval, Resolution } from '../audit/event.ts'
+import { decodeRecord, type AuditRecord } from '../audit/record.ts'
 import type { Constraints } from '../policy/constraints.ts'
 import type { JobId } from '../policy/job-id.ts'
 import { parseJob, type Job } from '../policy/job.ts'

@@ -1,6 +1,7 @@
 import { jobFacts, type JobFacts } from '../audit/fold.ts'
 import { isTerminal } from '../audit/lifecycle.ts'
-import type { AuditRecord, Result } from '../audit/record.ts'
+import type { Result } from '../audit/event.ts'
+import type { AuditRecord } from '../audit/record.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
 import { newestRecord } from './index-rows.ts'

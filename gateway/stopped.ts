@@ -1,4 +1,5 @@
-import type { JobEvent, Opened, RecordData } from '../audit/record.ts'
+import type { JobEvent, Opened } from '../audit/event.ts'
+import type { RecordData } from '../audit/record.ts'
 import type { Stop } from '../policy/stop.ts'
 import type { Io } from './io.ts'
 import type { Position } from './chain.ts'

@@ -1,4 +1,5 @@
-import type { Approval, RecordData, Resolution } from '../audit/record.ts'
+import type { Approval, Resolution } from '../audit/event.ts'
+import type { RecordData } from '../audit/record.ts'
 import { mayVote, tally } from '../policy/ballot.ts'
 import { canonicalJson } from '../policy/digest.ts'
 import { meetConstraints, type Constraints } from '../policy/constraints.ts'

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { jobFacts, timeline, type Filed } from '../../audit/fold.ts'
 import type { EventName } from '../../audit/lifecycle.ts'
-import { recordNext, type AuditRecord, type JobEvent, type Opened } from '../../audit/record.ts'
+import type { JobEvent, Opened } from '../../audit/event.ts'
+import { recordNext, type AuditRecord } from '../../audit/record.ts'
 import { parseJobId, type JobId } from '../../policy/job-id.ts'
 
 const opened: Opened = {

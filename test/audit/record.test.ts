@@ -1,13 +1,12 @@
 import canonicalize from 'canonicalize'
 import { expect, test } from 'vitest'
+import type { JobEvent, Opened } from '../../audit/event.ts'
 import {
   decodeRecord,
   encodeRecord,
   recordNext,
   recordBytesMax,
   type AuditRecord,
-  type JobEvent,
-  type Opened,
 } from '../../audit/record.ts'
 import type { Decision } from '../../policy/evaluate.ts'
 import type { JobId } from '../../policy/job-id.ts'
