@@ -1,0 +1,24 @@
+import { expect, test } from 'vitest'
+
+import type {} from '../helpers/nats-server.ts'
+import { nothingBroken, shown } from './count.ts'
+import { figures, storm } from './storm.ts'
+
+test('gateways are killed at random moments: nothing is lost, decided twice or dispatched twice, and every job ends', async () => {
+  const result = await storm({ jobs: 2_400, kills: 18 })
+  console.log(figures(result))
+  expect(shown(result.broken)).toEqual(nothingBroken)
+  const { falls, leftOver, missing } = result
+  expect({ falls, leftOver, missing }).toEqual({ falls: [], leftOver: {}, missing: 0 })
+  expect(result.seen.submitted.length).toBe(2_400)
+  expect(result.kills).toBe(18)
+}, 240_000)
+
+test('the same count finds what breaks when the compare-and-set is taken out', async () => {
+  const result = await storm({ jobs: 300, kills: 6, how: { withoutExpect: true }, patienceMs: 10_000 })
+  console.log(figures(result))
+  const { decidedTwice, brokenChain, dispatchedTwice, receivedTwice, resolvedTwice } = result.broken
+  const broken = [decidedTwice, brokenChain, dispatchedTwice, receivedTwice, resolvedTwice]
+  expect(decidedTwice.length).toBeGreaterThan(0)
+  expect(broken.flat().length).toBeGreaterThan(10)
+}, 120_000)
