@@ -19,7 +19,7 @@ export type AuditRecord = {
 }
 
 export const recordBytesMax = 32_768
-const matchedMax = 64
+export const matchedMax = 64
 
 export type RecordData = Opened &
   Partial<Evidence> & {

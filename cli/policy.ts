@@ -1,6 +1,7 @@
 import { policyCheck } from './policy-check.ts'
 import { policyDiff } from './policy-diff.ts'
 import { policyExplain } from './policy-explain.ts'
+import { policyReplay } from './policy-replay.ts'
 import { policyTest } from './policy-test.ts'
 import { runSubcommand } from './subcommand.ts'
 import { processTerminal, type Terminal } from './terminal.ts'
@@ -10,6 +11,7 @@ const commands = {
   test: policyTest,
   explain: policyExplain,
   diff: policyDiff,
+  replay: policyReplay,
 } as const
 
 /** `sluice policy ...`. */
