@@ -1,5 +1,6 @@
 import { answerFrom } from '../audit/answer.ts'
-import type { AuditRecord, JobEvent } from '../audit/record.ts'
+import type { JobEvent } from '../audit/event.ts'
+import type { AuditRecord } from '../audit/record.ts'
 import { builtinDecision } from '../policy/evaluate.ts'
 import { BusError, type Headers } from './message.ts'
 import type { Position } from './chain.ts'

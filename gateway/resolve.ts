@@ -1,4 +1,4 @@
-import type { Resolution } from '../audit/record.ts'
+import type { Resolution } from '../audit/event.ts'
 import type { State } from '../audit/lifecycle.ts'
 import type { Constraints } from '../policy/constraints.ts'
 import { shortHash } from '../policy/digest.ts'

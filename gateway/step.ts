@@ -1,4 +1,5 @@
-import { recordNext, type AuditRecord, type JobEvent, type Opened } from '../audit/record.ts'
+import type { JobEvent, Opened } from '../audit/event.ts'
+import { recordNext, type AuditRecord } from '../audit/record.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'

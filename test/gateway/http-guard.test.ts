@@ -127,15 +127,7 @@ describe('health', () => {
     })
     const checks = body['checks'] as { name: string; ok: boolean }[]
     expect(checks.map(({ name }) => name)).toEqual(
-      expect.arrayContaining([
-        'nats',
-        'policy',
-        'fail_mode',
-        'decision_timeout',
-        'audit',
-        'phase',
-        'index',
-      ]),
+      expect.arrayContaining(['nats', 'policy', 'fail_mode', 'decision_timeout', 'audit', 'phase', 'index']),
     )
     await until(async () => {
       const found = (await api('GET', '/readyz?verbose')).body['checks'] as { name: string; detail: string }[]
