@@ -10,6 +10,8 @@ import { visible } from './visible.ts'
 export type Subcommand = {
   readonly about: string
   readonly help: string
+  /** What is said about the options that all commands have, where this one means others by them. */
+  readonly sharedHelp?: string
   readonly options: OptionKinds
   /** How many words stand beside the options. */
   readonly words: { readonly min: number; readonly max: number }
@@ -49,7 +51,7 @@ export async function runSubcommand(
   const read = readArguments(single === undefined ? others : args, { ...shared, ...chosen.options })
   if (!read.ok) return usageError(title, chosen, read.problem, terminal)
   if (read.flags.has('help')) {
-    terminal.out(chosen.help + sharedHelp)
+    terminal.out(chosen.help + (chosen.sharedHelp ?? sharedHelp))
     return exitCodes.ok
   }
   const { text, rest } = read
@@ -112,7 +114,7 @@ function unknownSubcommand(
   return exitCodes.usage
 }
 
-function usageError(title: string, { help }: Subcommand, problem: string, terminal: Terminal): number {
-  terminal.err(`sluice ${title}: ${problem}\n\n${help}${sharedHelp}`)
+function usageError(title: string, chosen: Subcommand, problem: string, terminal: Terminal): number {
+  terminal.err(`sluice ${title}: ${problem}\n\n${chosen.help}${chosen.sharedHelp ?? sharedHelp}`)
   return exitCodes.usage
 }

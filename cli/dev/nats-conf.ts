@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
-import { placedAgents, type Topology } from '../../gateway/topology.ts'
+import { natsUsers, passwordVariable } from '../../gateway/nats-conf.ts'
+import { type Topology } from '../../gateway/topology.ts'
 
 /** Passwords by user name, for everybody in nats.conf. */
 export type Passwords = Readonly<Record<string, string>>
@@ -23,21 +24,8 @@ export function withOwner(conf: string): string {
 
 /** New passwords for every user of nats.conf. They begin with a letter: the server reads 1234 or 1e5 as a number. */
 export function newPasswords(topology: Topology): Passwords {
-  const users = [
-    'sys',
-    'gateway',
-    'owner',
-    ...placedAgents(topology).map(({ user }) => user),
-    ...topology.pools.flatMap(({ workers }) => workers),
-    ...topology.approvers,
-    ...topology.auditors,
-  ]
+  const users = [...natsUsers(topology), 'owner']
   return Object.fromEntries(users.map((user) => [user, `p${randomBytes(16).toString('hex')}`]))
-}
-
-/** The environment variable in which nats.conf expects this user's password. */
-export function passwordVariable(user: string): string {
-  return `SLUICE_${user.replaceAll('-', '_').toUpperCase()}_PASSWORD`
 }
 
 /** All passwords as nats.conf expects them. */

@@ -1,7 +1,7 @@
 import { connect } from '@nats-io/transport-node'
 import { describe, expect, test } from 'vitest'
 
-import { passwordVariable } from '../../cli/dev/nats-conf.ts'
+import { passwordVariable } from '../../gateway/nats-conf.ts'
 import { refusedPublishes, refusedSubscriptions } from '../helpers/attempts.ts'
 import { deafTo, grants, refusedTo } from './attempt-lists.ts'
 
