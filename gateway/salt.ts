@@ -3,6 +3,9 @@ import type { JobId } from '../policy/job-id.ts'
 import { jobSalt } from '../policy/digest.ts'
 import type { Keys } from './keys.ts'
 
+const salts = new WeakMap<Keys, Map<string, Buffer>>()
+const saltsMax = 4_096
+
 /** The job's salt, made again from the key that its records name; throws once that key is erased. */
 export function saltOf(
   keys: Keys,
@@ -10,7 +13,16 @@ export function saltOf(
 ): Buffer {
   const key = keys.tenantKeys.get(job.tenant)?.find(({ id }) => id === job.hash_key)
   if (key === undefined) throw new Error(`the hash key ${job.hash_key} of tenant ${job.tenant} is gone`)
-  return jobSalt(key.key, job.job_id)
+  // A job needs its salt several times within a few milliseconds, and then never again.
+  const made = salts.get(keys) ?? new Map<string, Buffer>()
+  salts.set(keys, made)
+  const name = `${job.hash_key} ${job.job_id}`
+  const known = made.get(name)
+  if (known !== undefined) return known
+  if (made.size >= saltsMax) made.clear()
+  const salt = jobSalt(key.key, job.job_id)
+  made.set(name, salt)
+  return salt
 }
 
 /** Proves that a result comes from somebody who got this very dispatch. Derived, so that a redelivery makes the same one. */
