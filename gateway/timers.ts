@@ -173,8 +173,11 @@ async function fireOne(
 ): Promise<void> {
   const { delivery, job, dueMs } = waiting
   const nowMs = io.nowMs()
-  // Held for as long as it may be: whether the job still runs is asked when it is due, and not of every open job before.
-  if (dueMs > nowMs) return sendBack(delivery, Math.max(1, dueMs - nowMs - kind.earlyMs))
+  if (dueMs > nowMs) {
+    // Another gateway may have ended the job: reading costs the server less than a delayed message that nobody needs.
+    const ended = kind.stream === 'WORK' && (await io.chain.last(job))?.record.data.terminal !== undefined
+    return ended ? delivery.ack() : sendBack(delivery, Math.max(1, dueMs - nowMs - kind.earlyMs))
+  }
   const last = io.chain.remembered(job) ?? (await io.chain.last(job))
   if (last === undefined) return delivery.ack()
   const cause = {
