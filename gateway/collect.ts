@@ -115,6 +115,8 @@ export function afterFailure(
   return { event: 'failed', limit, ...(result && { result }) }
 }
 
+/** Which of the three limits it was that ended the attempt. */
 function limitOf(data: RecordData): string {
+  if (data.job_deadline !== undefined && data.dispatch?.deadline === data.job_deadline) return 'deadline'
   return data.decision.constraints?.max_runtime_sec === undefined ? 'dispatch_timeout' : 'max_runtime_sec'
 }

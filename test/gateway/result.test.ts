@@ -164,3 +164,9 @@ test('a job whose time is over is told to the workers of its pool', async () => 
   await until(() => told.length > 0)
   expect(told).toEqual([`cancel.helpdesk-1.${job_id}`])
 })
+
+test("a job's own deadline ends it, and the record says which limit it was", async () => {
+  work = () => undefined
+  const { job_id } = await ask(agent, 'job.free.x', { deadline: new Date(Date.now() + 700).toISOString() })
+  expect((await ended(job_id)).at(-1)?.data).toMatchObject({ event: 'timed_out', limit: 'deadline' })
+})

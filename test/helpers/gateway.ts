@@ -6,7 +6,6 @@ import { headers, type Msg, type NatsConnection } from '@nats-io/transport-node'
 import type { Answer } from '../../audit/answer.ts'
 import { decodeRecord, type AuditRecord } from '../../audit/record.ts'
 import type { Config } from '../../gateway/config.ts'
-import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { defaultLimits } from '../../gateway/streams.ts'
 import type { TestNats } from './nats-server.ts'
 
@@ -158,11 +157,4 @@ export async function until<T>(
     if (found !== undefined && found !== false) return found
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-}
-
-export async function withGateway(
-  config: Config,
-  replace?: Parameters<typeof startGateway>[1],
-): Promise<Gateway> {
-  return startGateway(config, replace)
 }
