@@ -1,7 +1,11 @@
 import type { Io } from './io.ts'
 
 /** What the gateway looks at regularly: how full the trail is, how long the oldest approval waits. */
-export type Watch = { intakeOpen(): boolean; auditWarning(): boolean; stop(): void }
+export type Watch = {
+  readonly intakeOpen: () => boolean
+  readonly auditWarning: () => boolean
+  stop(): void
+}
 
 const everyMs = 2_000
 const auditWarnRatio = 0.8

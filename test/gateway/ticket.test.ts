@@ -32,7 +32,10 @@ test('a worker verifies a dispatch with the recorded public key, and refuses eve
   await Promise.all(Array.from({ length: 20 }, (_, n) => ask(agent, 'job.mcp-bridge.read.x', { payload: n })))
   await until(() => worker.seen.length === 20)
   const start = (await readAudit(nats)).find(({ record }) => record.type === 'sluice.gateway.start.v1')
-  const { ticket_key } = start?.record.data as unknown as { ticket_key: { id: string; public_key: string } }
+  if (start === undefined) throw new Error('the start of the gateway is not on record')
+  const { ticket_key } = start.record.data as unknown as {
+    ticket_key: { id: string; public_key: string }
+  }
   const keys = new Map([[ticket_key.id, createPublicKey(ticket_key.public_key)]])
   const nowMs = Date.now()
   for (const message of worker.seen) expect(verifyDispatch(asMessage(message), keys, nowMs)).toBeUndefined()
