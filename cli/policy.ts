@@ -1,6 +1,7 @@
 import { policyCheck } from './policy-check.ts'
 import { policyDiff } from './policy-diff.ts'
 import { policyExplain } from './policy-explain.ts'
+import { policyRollback, policyShadow, policySnapshots } from './policy-live.ts'
 import { policyReplay } from './policy-replay.ts'
 import { policyTest } from './policy-test.ts'
 import { runSubcommand } from './subcommand.ts'
@@ -12,6 +13,9 @@ const commands = {
   explain: policyExplain,
   diff: policyDiff,
   replay: policyReplay,
+  snapshots: policySnapshots,
+  rollback: policyRollback,
+  shadow: policyShadow,
 } as const
 
 /** `sluice policy ...`. */

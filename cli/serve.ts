@@ -14,7 +14,8 @@ import { servingWords } from './serving-words.ts'
 const help = `usage: sluice serve [--config FILE] [--SETTING VALUE ...]
 
 Runs one gateway until SIGTERM or SIGINT; then it finishes what it has in hand and ends. A second signal ends it at
-once, which loses nothing either: what was not acknowledged comes again. sluice config show lists the settings.
+once, which loses nothing either: what was not acknowledged comes again. SIGHUP reads the policy file again, which also
+happens by itself when the file changes. sluice config show lists the settings.
 
 Exit codes: 69 NATS is not there (start again later), 77 NATS does not let us in, 78 the configuration, topology,
 keys or policy are wrong.`
@@ -45,7 +46,10 @@ export async function run(args: string[]): Promise<number> {
     return error instanceof PolicyError ? exitCodes.badConfiguration : connectFailureCode(error)
   }
   console.error(`${servingWords} ${gateway.httpUrl}`)
+  const reload = (): void => void gateway.reload().catch((error: Error) => console.error(error.message))
+  process.on('SIGHUP', reload)
   await asked
+  process.off('SIGHUP', reload)
   await gateway.stop()
   return exitCodes.ok
 }

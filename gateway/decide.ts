@@ -27,6 +27,8 @@ export type DecidedEvent = Extract<
 >
 
 type Decided = {
+  /** The policy that decided: another may be in force before the record is written. */
+  readonly policy: Policy
   readonly evaluation: Evaluation
   readonly nowMs: number
   readonly granted: readonly string[]
@@ -43,7 +45,7 @@ export async function decide(io: Io, opened: Opened, job: Job, before?: Before):
   try {
     const granted = before?.facts?.granted ?? []
     const nowMs = io.nowMs()
-    decided = { evaluation: io.evaluate(policy, job, { nowMs, granted }), nowMs, granted }
+    decided = { policy, evaluation: io.evaluate(policy, job, { nowMs, granted }), nowMs, granted }
   } catch (error) {
     io.log.error({ jobId: opened.job_id, err: error }, 'evaluation failed')
     io.metrics.evaluationFailed()
@@ -53,6 +55,8 @@ export async function decide(io: Io, opened: Opened, job: Job, before?: Before):
   io.metrics.evaluated(elapsedMs / 1_000)
   if (elapsedMs > io.config.decisionTimeoutMs)
     return failed(io, opened, job, 'sluice.timeout', `no decision within ${io.config.decisionTimeoutMs} ms`)
+  const { evaluation, nowMs, granted } = decided
+  io.shadow.compare(opened, job, evaluation, { nowMs, granted })
   if (before === undefined && takesRoom(decided.evaluation, policy) && (await isKnown(io, opened)))
     return deny(io, 'sluice.idempotency-conflict', 'this job is on record already')
   if (decided.evaluation.throttles.length > 0) {
@@ -158,7 +162,9 @@ async function throttle(
   }
   if (notBeforeMs > nowMs)
     return throttled(io, job, { ...decided, granted }, waitsFor, notBeforeMs, true, before)
-  const again = { evaluation: io.evaluate(io.policy(), job, { nowMs, granted }), nowMs, granted }
+  // Under the policy that asked for the slots: another one may ask for others.
+  const { policy } = decided
+  const again = { policy, evaluation: io.evaluate(policy, job, { nowMs, granted }), nowMs, granted }
   return placed(io, opened, carryOut(io, opened, job, again, before), before)
 }
 
@@ -272,7 +278,7 @@ function deadline(io: Io, opened: Opened, constraints: Constraints | null): stri
 /** What the evaluator read, for the record. */
 function evidenceOf(io: Io, job: Job, decided: Decided): Evidence {
   return {
-    policy: { source_hash: io.policy().sourceHash },
+    policy: { source_hash: decided.policy.sourceHash },
     evaluator: { name: 'sluice', version },
     input: {
       risk_tags: decided.evaluation.tags,

@@ -15,12 +15,14 @@ import { readKeys } from './keys.ts'
 import { createLimiter } from './limiter.ts'
 import { createLog } from './log.ts'
 import { createMetrics } from './metrics.ts'
-import { describe, openPolicyFile, type PolicyChange, type PolicyFile } from './policy-file.ts'
+import { describe } from './policy-file.ts'
+import { openPolicies } from './policies.ts'
 import { pull, type Delivery, type Pull } from './pull.ts'
 import { openQueries, type Queries } from './queries.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
 import { gatewayConsumer, intakeStream, resultsStream } from './streams.ts'
-import { auditControlSubject, auditPolicySubject } from './subjects.ts'
+import { auditControlSubject } from './subjects.ts'
+import { createShadow } from './shadow.ts'
 import { openControl } from './control.ts'
 import { createRunning } from './running.ts'
 import { createTickets } from './tickets.ts'
@@ -31,7 +33,12 @@ import { startWatch, type Watch } from './watch.ts'
 
 type Phase = 'starting' | 'up' | 'draining'
 
-export type Gateway = { readonly httpUrl: string; stop(): Promise<void> }
+export type Gateway = {
+  readonly httpUrl: string
+  /** Reads the policy file now, changed or not. */
+  reload(): Promise<void>
+  stop(): Promise<void>
+}
 
 const intakeInFlightMax = 256
 /** One agent cannot fill the trail faster than this; beyond, its own stream fills. */
@@ -47,8 +54,8 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const metrics = createMetrics()
   const topology = readTopology(config.topologyFile, await readFile(config.topologyFile, 'utf8'))
   const keys = await readKeys(config.keysFile)
-  let announce: (change: PolicyChange) => void = () => undefined
-  const policyFile = await openPolicyFile(config.policyFile, (change) => announce(change))
+  const { gateway, policyFile } = config
+  const policies = await openPolicies({ file: policyFile, gateway, log, metrics, nowMs: Date.now })
   const connected = await connect(config, (event) => event !== 'ping' && log.info({ event }, 'bus'))
   const bus = replace.bus?.(connected) ?? connected
   const control = await openControl(bus, config.gateway, Date.now)
@@ -67,14 +74,16 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     tickets: createTickets(keys.ticketKey),
     log,
     metrics,
-    policy: policyFile.current,
+    policy: () => policies.current(),
+    policies,
+    shadow: createShadow(policies, log, Date.now),
     evaluate: replace.evaluate ?? evaluate,
     nowMs: Date.now,
     ended: (job) => timers?.ended(job),
   }
   metrics.setFailMode(config.failMode)
-  metrics.setPolicy(policyFile.current().snapshot, true)
-  announce = (change) => policyChanged(io, policyFile, change)
+  await policies.start(bus)
+  metrics.setPolicy(policies.current().snapshot, true)
   await recordStart(io)
   const refusals = createRefusals(io)
   const watch = startWatch(io, [
@@ -91,7 +100,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const http = await openHttp(io, {
     queries: opened,
     refusals,
-    ready: () => checks(io, policyFile, watch, phase),
+    ready: () => checks(io, watch, phase),
   }).catch(async (error: unknown) => {
     opened.close()
     await bus.close()
@@ -105,11 +114,12 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   await bus.flush()
   phase = 'up'
   log.info(
-    { http: http.url, policy: policyFile.current().snapshot, failMode: config.failMode },
+    { http: http.url, policy: policies.current().snapshot, failMode: config.failMode },
     'gateway is up',
   )
   return {
     httpUrl: http.url,
+    reload: () => policies.reload(),
     stop: async () => {
       phase = 'draining'
       await http.close()
@@ -118,7 +128,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
       watch.stop()
       control.close()
       refusals.stop()
-      policyFile.stop()
+      policies.stop()
       opened.close()
       await bus.close()
     },
@@ -190,15 +200,16 @@ async function command(io: Io, refusals: Refusals, delivery: Delivery): Promise<
   delivery.ack()
 }
 
-function checks(io: Io, policyFile: PolicyFile, watch: Watch, phase: Phase): ReadyCheck[] {
-  const stale = policyFile.reloadOk() ? '' : '; stale: the newest file does not load'
+function checks(io: Io, watch: Watch, phase: Phase): ReadyCheck[] {
+  const shadow = io.shadow.detail()
   return [
     {
       name: 'nats',
       ok: io.bus.connected(),
       detail: io.bus.connected() ? io.bus.serverVersion : 'not connected',
     },
-    { name: 'policy', ok: true, detail: `${policyFile.current().snapshot}${stale}` },
+    { name: 'policy', ok: true, detail: io.policies.detail() },
+    ...(shadow === '' ? [] : [{ name: 'policy_shadow', ok: true, detail: shadow }]),
     { name: 'fail_mode', ok: true, detail: io.config.failMode },
     { name: 'decision_timeout', ok: true, detail: `${io.config.decisionTimeoutMs} ms` },
     {
@@ -227,33 +238,6 @@ async function recordStart(io: Io): Promise<void> {
     source_hash: policy().sourceHash,
     ticket_key: { id: io.tickets.keyId, public_key: io.tickets.publicKey },
   })
-}
-
-function policyChanged(io: Io, policyFile: PolicyFile, change: PolicyChange): void {
-  const current = policyFile.current()
-  io.metrics.setPolicy(current.snapshot, change.type === 'activated')
-  const stored = (): Promise<void> => {
-    switch (change.type) {
-      case 'activated':
-        io.log.info({ policy: current.snapshot }, 'policy activated')
-        return note(io, auditPolicySubject, 'sluice.policy.activated.v1', {
-          policy_snapshot: current.snapshot,
-          source_hash: current.sourceHash,
-        })
-      case 'refused':
-        io.log.error(
-          { problems: change.problems.length, policy: current.snapshot },
-          'policy refused, the last good one stays',
-        )
-        return note(io, auditPolicySubject, 'sluice.policy.rejected.v1', {
-          policy_snapshot: current.snapshot,
-          problems: change.problems
-            .slice(0, 5)
-            .map(({ message, line, column }) => ({ message, line, column })),
-        })
-    }
-  }
-  stored().catch((err: unknown) => io.log.error({ err }, 'a policy change is not on record'))
 }
 
 async function note(io: Io, subject: string, type: string, data: object): Promise<void> {

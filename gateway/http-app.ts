@@ -5,6 +5,7 @@ import { controlRoutes } from './http-control.ts'
 import { guardDev, secureHeaders } from './http-guard.ts'
 import { healthRoutes, type ReadyCheck } from './http-health.ts'
 import { jobRoutes } from './http-jobs.ts'
+import { policyLiveRoutes } from './http-policy-live.ts'
 import { policyRoutes } from './http-policy.ts'
 import { problem } from './http-problem.ts'
 import { traceRoutes } from './http-traces.ts'
@@ -39,6 +40,7 @@ export function createApp(io: Io, deps: HttpDeps): Hono {
     mount(app, approvalRoutes(io, deps))
     mount(app, traceRoutes(deps))
     mount(app, controlRoutes(io))
+    mount(app, policyLiveRoutes(io))
   }
   app.notFound((c) =>
     problem(c, 'no_such_path', `nothing is served at this path in profile ${io.config.profile}`),

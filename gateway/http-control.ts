@@ -48,7 +48,11 @@ async function resume(io: Io, c: Context): Promise<Response> {
     : c.json(shown(resumed))
 }
 
-async function ordered<T>(c: Context, shape: z.ZodType<T>): Promise<{ value: T } | { response: Response }> {
+/** The body in the shape that is asked for, or the answer that says why it is not. */
+export async function ordered<T>(
+  c: Context,
+  shape: z.ZodType<T>,
+): Promise<{ value: T } | { response: Response }> {
   const body = await readObject(c)
   if (!body.ok) return { response: body.response }
   const parsed = shape.safeParse(body.value)

@@ -8,7 +8,9 @@ import type { Keys } from './keys.ts'
 import type { Limiter } from './limiter.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import type { Policies } from './policies.ts'
 import type { Running } from './running.ts'
+import type { Shadow } from './shadow.ts'
 import type { Tickets } from './tickets.ts'
 import type { Topology } from './topology.ts'
 
@@ -26,7 +28,9 @@ export type Io = {
   readonly log: Log
   readonly metrics: Metrics
   /** The policy in force; swapped whole, so a job keeps the one it started with. */
-  policy(): Policy
+  readonly policy: () => Policy
+  readonly policies: Policies
+  readonly shadow: Shadow
   readonly evaluate: typeof evaluate
   /** Milliseconds since the epoch; the only clock the gateway reads for what it records. */
   nowMs(): number

@@ -1,13 +1,22 @@
 import { readFile, stat } from 'node:fs/promises'
-import type { Problem } from '../policy/problem.ts'
 import { loadPolicy } from '../policy/load.ts'
+import type { Problem } from '../policy/problem.ts'
 import type { Policy } from '../policy/rule.ts'
+import { loadPolicyBeside } from './policy-load.ts'
 
-/** The policy in force. A file that stops loading changes nothing but what `reloadOk` says. */
-export type PolicyFile = { current(): Policy; reloadOk(): boolean; reload(): Promise<void>; stop(): void }
+/** A policy and the text that it was made of. */
+export type PolicyText = { readonly policy: Policy; readonly text: string }
+
+/** The newest policy of the file that loads. A file that stops loading changes nothing but what `reloadOk` says. */
+export type PolicyFile = {
+  current(): PolicyText
+  reloadOk(): boolean
+  reload(): Promise<void>
+  stop(): void
+}
 
 export type PolicyChange =
-  | { readonly type: 'activated'; readonly policy: Policy }
+  | { readonly type: 'loaded'; readonly loaded: PolicyText }
   | { readonly type: 'refused'; readonly problems: readonly Problem[] }
 
 /** Thrown at start only: without a policy there is no gateway. */
@@ -20,30 +29,46 @@ export class PolicyError extends Error {
   }
 }
 
-const lookEveryMs = 1_000
+const lookEveryMs = 250
 
-/** Loads the file, then looks once a second whether it changed; swapped whole, so a job keeps the policy it started with. */
+/**
+ * Loads the file, then looks several times a second whether it changed. It is read when it has been the same for two looks: a
+ * file that is still being written may load and yet lack its last rules.
+ */
 export async function openPolicyFile(
   file: string,
   onChange: (change: PolicyChange) => void,
 ): Promise<PolicyFile> {
-  const first = loadPolicy(await readFile(file, 'utf8'), file)
+  const text = await readFile(file, 'utf8')
+  const first = loadPolicy(text, file)
   if (!first.ok) throw new PolicyError(file, first.problems)
-  let current = first.policy
+  let current: PolicyText = { policy: first.policy, text }
   let reloadOk = true
-  let seen = await stamp(file)
-  const reload = async (): Promise<void> => {
-    const loaded = loadPolicy(await readFile(file, 'utf8'), file)
+  let read = await stamp(file)
+  let seen = read
+  let loading: Promise<void> = Promise.resolve()
+  const load = async (): Promise<void> => {
+    const newer = await readFile(file, 'utf8')
+    const loaded = await loadPolicyBeside([{ name: file, text: newer }])
     reloadOk = loaded.ok
     if (!loaded.ok) return onChange({ type: 'refused', problems: loaded.problems })
-    if (loaded.policy.snapshot === current.snapshot && loaded.policy.sourceHash === current.sourceHash) return
-    current = loaded.policy
-    onChange({ type: 'activated', policy: current })
+    const { snapshot, sourceHash } = current.policy
+    if (loaded.policy.snapshot === snapshot && loaded.policy.sourceHash === sourceHash) return
+    current = { policy: loaded.policy, text: newer }
+    onChange({ type: 'loaded', loaded: current })
+  }
+  const reload = (): Promise<void> => {
+    // One after the other: the newest text must be the one that stays.
+    const next = loading.catch(() => undefined).then(load)
+    loading = next
+    return next
   }
   const look = async (): Promise<void> => {
     const now = await stamp(file)
-    if (now === seen || now === undefined) return
+    const settled = now === seen
     seen = now
+    if (now === undefined || !settled || now === read) return
+    read = now
     await reload()
   }
   const timer = setInterval(() => void look().catch(() => (reloadOk = false)), lookEveryMs)

@@ -3,14 +3,32 @@ import { compileRule } from './compile-rule.ts'
 import { canonicalJson, sha256Hex } from './digest.ts'
 import { mergesOf } from './merge.ts'
 import type { Derivation, Policy, RiskTier, Rule } from './rule.ts'
-import { RuleIndex } from './rule-index.ts'
+import { makeRuleIndex } from './rule-index.ts'
 import type { PolicyFile } from './schema.ts'
 
-/**
- * Checked files as one policy for the evaluator. The snapshot is the hash of the meaning: neither comments, nor the order of
- * rules, lists or files, nor who owns a rule changes it.
- */
+/** All of a policy but what is made from it to be fast: plain data, which can be handed from one thread to another. */
+export type PolicyParts = Omit<Policy, 'index' | 'merges'>
+
+/** Checked files as one policy for the evaluator. */
 export function compilePolicy(files: readonly PolicyFile[], sourceHash: string): Policy {
+  const steps = assemblePolicy(compileParts(files, sourceHash))
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+  }
+}
+
+/** The policy of its parts. It comes in small steps, so that a thread with other things to do can do them in between. */
+export function* assemblePolicy(parts: PolicyParts): Generator<undefined, Policy> {
+  const index = yield* makeRuleIndex(parts.rules, parts.derivations)
+  return { ...parts, index, merges: mergesOf() }
+}
+
+/**
+ * Checked files as one meaning. The snapshot is its hash: neither comments, nor the order of rules, lists or files, nor who
+ * owns a rule changes it.
+ */
+export function compileParts(files: readonly PolicyFile[], sourceHash: string): PolicyParts {
   const rules = files
     .flatMap((file) => file.rules.map((rule) => compileRule(rule, file.overlay?.tenants ?? null)))
     .toSorted((a, b) => (a.id < b.id ? -1 : 1))
@@ -29,8 +47,6 @@ export function compilePolicy(files: readonly PolicyFile[], sourceHash: string):
     rules,
     derivations,
     riskTiers,
-    index: new RuleIndex(rules, derivations),
-    merges: mergesOf(),
   }
 }
 

@@ -8,6 +8,9 @@ import { dimension, type Vocabulary } from './vocabulary.ts'
 /** So few rules are looked at one by one. */
 const leafMax = 2
 
+/** A node of so many rules is a step of its own while the tree is made. */
+const rulesPerStep = 50
+
 /** A node's numbers: the dimension it branches on, the node for the rules that do not name it, its own entries from and to. */
 const nodeStride = 4
 /** An entry's numbers: the rule, whether it can be met on several ways, its checks in the program from and to. */
@@ -22,22 +25,26 @@ export class DecisionTree {
   private readonly vocabulary: Vocabulary
   private readonly edges = new PairTable()
   private readonly program = new Program()
-  private readonly nodes: Int32Array
-  private readonly entries: Int32Array
+  private nodes = new Int32Array(0)
+  private entries = new Int32Array(0)
   private readonly foundTurn: Float64Array
   private turn = 0
 
-  constructor(rules: readonly (readonly Check[])[], vocabulary: Vocabulary) {
+  constructor(vocabulary: Vocabulary, ruleCount: number) {
     this.vocabulary = vocabulary
+    this.foundTurn = new Float64Array(ruleCount)
+  }
+
+  /** Takes in all rules, a node at a time. Only then may anything be looked for. */
+  *fill(rules: readonly (readonly Check[])[]): Generator<undefined, void> {
     const written = { nodes: [] as number[], entries: [] as number[] }
-    this.build(
+    yield* this.build(
       rules.map((checks, rule) => ({ rule, checks, copies: 1, severalWays: false })),
       written,
     )
     this.program.close()
     this.nodes = Int32Array.from(written.nodes)
     this.entries = Int32Array.from(written.entries)
-    this.foundTurn = new Float64Array(rules.length)
   }
 
   /** Puts the numbers of all rules whose checks hold into `found` (emptied first), in ascending order. */
@@ -84,7 +91,10 @@ export class DecisionTree {
     found.push(rule)
   }
 
-  private build(rules: readonly Entry[], written: { nodes: number[]; entries: number[] }): number {
+  private *build(
+    rules: readonly Entry[],
+    written: { nodes: number[]; entries: number[] },
+  ): Generator<undefined, number> {
     const node = written.nodes.length / nodeStride
     const of = rules.length > leafMax ? bestDimension(rules) : absent
     written.nodes.push(of, absent, 0, 0)
@@ -107,8 +117,9 @@ export class DecisionTree {
         else siblings.push(child)
       }
     }
-    for (const [value, children] of below) this.edges.set(node, value, this.build(children, written))
-    if (rest.length > 0) written.nodes[node * nodeStride + 1] = this.build(rest, written)
+    if (rules.length > rulesPerStep) yield
+    for (const [value, children] of below) this.edges.set(node, value, yield* this.build(children, written))
+    if (rest.length > 0) written.nodes[node * nodeStride + 1] = yield* this.build(rest, written)
     return node
   }
 

@@ -1,11 +1,11 @@
-import { compilePolicy } from './compile.ts'
+import { compileParts, compilePolicy, type PolicyParts } from './compile.ts'
 import { canonicalJson, sha256Hex } from './digest.ts'
 import type { Problem } from './problem.ts'
 import type { Policy } from './rule.ts'
 import { fileProblems, type CheckedFile } from './rule-problems.ts'
 import { keysIn } from './schema-keys.ts'
 import { problemsOfIssue } from './schema-problem.ts'
-import { policyFile } from './schema.ts'
+import { policyFile, type PolicyFile } from './schema.ts'
 import { readYaml } from './yaml-source.ts'
 
 export type { Policy } from './rule.ts'
@@ -31,6 +31,23 @@ export function loadPolicy(text: string, fileName?: string): LoadedPolicy {
  * only tighten what the base allows them. The order of the files does not matter.
  */
 export function loadPolicyFiles(sources: readonly PolicySource[]): LoadedPolicy {
+  const checked = checkPolicyFiles(sources)
+  return checked.ok ? { ok: true, policy: compilePolicy(checked.files, checked.sourceHash) } : checked
+}
+
+/** The same as plain data, for a thread that assembles the policy itself. */
+export function loadPolicyParts(
+  sources: readonly PolicySource[],
+): { readonly ok: true; readonly parts: PolicyParts } | Extract<LoadedPolicy, { ok: false }> {
+  const checked = checkPolicyFiles(sources)
+  return checked.ok ? { ok: true, parts: compileParts(checked.files, checked.sourceHash) } : checked
+}
+
+type Checked =
+  | { readonly ok: true; readonly files: readonly PolicyFile[]; readonly sourceHash: string }
+  | { readonly ok: false; readonly problems: readonly Problem[] }
+
+function checkPolicyFiles(sources: readonly PolicySource[]): Checked {
   const problems: Problem[] = []
   const files: CheckedFile[] = []
   for (const source of sources) {
@@ -40,13 +57,7 @@ export function loadPolicyFiles(sources: readonly PolicySource[]): LoadedPolicy 
   }
   if (problems.length === 0) problems.push(...fileProblems(files))
   if (problems.length > 0) return { ok: false, problems }
-  return {
-    ok: true,
-    policy: compilePolicy(
-      files.map((checked) => checked.file),
-      sourceHashOf(sources),
-    ),
-  }
+  return { ok: true, files: files.map((checked) => checked.file), sourceHash: sourceHashOf(sources) }
 }
 
 /** One file's hash is that of its text; several files' that of the sorted list of theirs. */

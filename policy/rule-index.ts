@@ -1,4 +1,4 @@
-import { atomHolds, checksOf, type Atom } from './check.ts'
+import { atomHolds, checksOf, type Atom, type Checks } from './check.ts'
 import { DecisionTree } from './decision-tree.ts'
 import type { Job } from './job.ts'
 import { Program } from './program.ts'
@@ -22,17 +22,17 @@ const noWords: readonly string[] = []
 
 /** Finds the rules that cover a job. Made once per policy. One job at a time: its buffers are used again for the next. */
 export class RuleIndex {
-  private readonly vocabulary = new Vocabulary()
+  private readonly vocabulary: Vocabulary
   private readonly rules: Covers
   private readonly derivations: Covers | null
   private readonly added: readonly (readonly string[])[]
   private readonly found: number[] = []
 
-  constructor(rules: readonly Rule[], derivations: readonly Derivation[]) {
-    this.derivations = derivations.length > 0 ? new Covers(derivations, this.vocabulary) : null
-    this.added = derivations.map((derivation) => derivation.add)
-    this.rules = new Covers(rules, this.vocabulary)
-    this.vocabulary.close()
+  constructor(vocabulary: Vocabulary, rules: Covers, derivations: Covers | null, added: RuleIndex['added']) {
+    this.vocabulary = vocabulary
+    this.rules = rules
+    this.derivations = derivations
+    this.added = added
   }
 
   /** `given` are recorded truths that stand in for the payload and the clock; without them both are looked at. */
@@ -55,35 +55,65 @@ export class RuleIndex {
   }
 }
 
+/** Makes the index, a bounded piece of work between one `yield` and the next. */
+export function* makeRuleIndex(
+  rules: readonly Rule[],
+  derivations: readonly Derivation[],
+): Generator<undefined, RuleIndex> {
+  const vocabulary = new Vocabulary()
+  const deriving = derivations.length > 0 ? yield* makeCovers(derivations, vocabulary) : null
+  const covering = yield* makeCovers(rules, vocabulary)
+  vocabulary.close()
+  return new RuleIndex(
+    vocabulary,
+    covering,
+    deriving,
+    derivations.map((derivation) => derivation.add),
+  )
+}
+
+const coversPerStep = 200
+
+function* makeCovers(covers: readonly Cover[], vocabulary: Vocabulary): Generator<undefined, Covers> {
+  const made: Covered[] = []
+  const program = new Program()
+  for (const [at, { match, unless }] of covers.entries()) {
+    if (at % coversPerStep === coversPerStep - 1) yield
+    const matching = checksOf(match, vocabulary)
+    made.push({ ...matching, unless: unless === null ? null : exceptionOf(unless, vocabulary, program) })
+  }
+  program.close()
+  const tree = new DecisionTree(vocabulary, made.length)
+  yield* tree.fill(made.map(({ checks }) => checks))
+  return new Covers(vocabulary, tree, program, made)
+}
+
+function exceptionOf(unless: Condition, vocabulary: Vocabulary, program: Program): Exception {
+  const { checks, atoms } = checksOf(unless, vocabulary)
+  const start = program.length
+  program.write(checks)
+  return { start, end: program.length, atoms }
+}
+
+type Covered = Checks & { readonly unless: Exception | null }
+
 /** A list of covers behind one tree. */
 class Covers {
   private readonly vocabulary: Vocabulary
   private readonly tree: DecisionTree
   private readonly atoms: readonly (readonly Atom[])[]
   private readonly unless: readonly (Exception | null)[]
-  private readonly program = new Program()
+  private readonly program: Program
   /** True when the tree's answer is the whole answer. */
   private readonly simple: boolean
 
-  constructor(covers: readonly Cover[], vocabulary: Vocabulary) {
+  constructor(vocabulary: Vocabulary, tree: DecisionTree, program: Program, covered: readonly Covered[]) {
     this.vocabulary = vocabulary
-    const matches = covers.map((cover) => checksOf(cover.match, vocabulary))
-    this.atoms = matches.map((match) => match.atoms)
-    this.unless = covers.map((cover) => (cover.unless === null ? null : this.exception(cover.unless)))
-    this.program.close()
-    this.simple =
-      this.atoms.every((atoms) => atoms.length === 0) && this.unless.every((unless) => unless === null)
-    this.tree = new DecisionTree(
-      matches.map((match) => match.checks),
-      vocabulary,
-    )
-  }
-
-  private exception(unless: Condition): Exception {
-    const { checks, atoms } = checksOf(unless, this.vocabulary)
-    const start = this.program.length
-    this.program.write(checks)
-    return { start, end: this.program.length, atoms }
+    this.tree = tree
+    this.program = program
+    this.atoms = covered.map(({ atoms }) => atoms)
+    this.unless = covered.map(({ unless }) => unless)
+    this.simple = covered.every(({ atoms, unless }) => atoms.length === 0 && unless === null)
   }
 
   find(job: Job, asked: Asked, found: number[]): void {
