@@ -66,8 +66,8 @@ test('policy and audit are pure: no clock, chance, environment, timer or console
 
 test('each outside thing is known to one file', () => {
   const edges: [RegExp, RegExp][] = [
-    // The drill plays people who know nothing of us, so it speaks NATS as they would.
-    [/^(@nats-io\/|nats$)/, /^(gateway\/bus|cli\/drill\/outsider)\.ts$/],
+    // The drill and the proof play people who know nothing of us, so they speak NATS as such people would.
+    [/^(@nats-io\/|nats$)/, /^(gateway\/bus|cli\/drill\/outsider|cli\/nats-probe)\.ts$/],
     [/^(hono|@hono\/)/, /^gateway\/http[a-z-]*\.ts$/],
     [/^node:https?$/, /^gateway\/http[a-z-]*\.ts$/],
     [/^pino$/, /^gateway\/log\.ts$/],

@@ -1,7 +1,7 @@
 import { type Msg, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { settled } from '../helpers/attempts.ts'
+import { settled } from '../helpers/settled.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 
 /**

@@ -2,7 +2,7 @@ import { jetstream } from '@nats-io/jetstream'
 import { headers, type Msg, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { settled } from '../helpers/attempts.ts'
+import { settled } from '../helpers/settled.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 
 const id = 'm0123456789012345678901234'
