@@ -8,8 +8,8 @@ import { dimension, type Vocabulary } from './vocabulary.ts'
 /** So few rules are looked at one by one. */
 const leafMax = 2
 
-/** A node of so many rules is a step of its own while the tree is made. */
-const rulesPerStep = 50
+/** After so many rules have been put somewhere, making the tree pauses. */
+const rulesPerStep = 500
 
 /** A node's numbers: the dimension it branches on, the node for the rules that do not name it, its own entries from and to. */
 const nodeStride = 4
@@ -29,6 +29,7 @@ export class DecisionTree {
   private entries = new Int32Array(0)
   private readonly foundTurn: Float64Array
   private turn = 0
+  private sincePause = 0
 
   constructor(vocabulary: Vocabulary, ruleCount: number) {
     this.vocabulary = vocabulary
@@ -43,8 +44,8 @@ export class DecisionTree {
       written,
     )
     this.program.close()
-    this.nodes = Int32Array.from(written.nodes)
-    this.entries = Int32Array.from(written.entries)
+    this.nodes = new Int32Array(written.nodes)
+    this.entries = new Int32Array(written.entries)
   }
 
   /** Puts the numbers of all rules whose checks hold into `found` (emptied first), in ascending order. */
@@ -95,6 +96,11 @@ export class DecisionTree {
     rules: readonly Entry[],
     written: { nodes: number[]; entries: number[] },
   ): Generator<undefined, number> {
+    this.sincePause += rules.length
+    if (this.sincePause > rulesPerStep) {
+      this.sincePause = 0
+      yield
+    }
     const node = written.nodes.length / nodeStride
     const of = rules.length > leafMax ? bestDimension(rules) : absent
     written.nodes.push(of, absent, 0, 0)
@@ -102,6 +108,8 @@ export class DecisionTree {
       this.writeEntries(node, rules, written)
       return node
     }
+    const isLarge = rules.length > rulesPerStep
+    if (isLarge) yield
     const rest: Entry[] = []
     const below = new Map<number, Entry[]>()
     for (const entry of rules) {
@@ -117,7 +125,7 @@ export class DecisionTree {
         else siblings.push(child)
       }
     }
-    if (rules.length > rulesPerStep) yield
+    if (isLarge) yield
     for (const [value, children] of below) this.edges.set(node, value, yield* this.build(children, written))
     if (rest.length > 0) written.nodes[node * nodeStride + 1] = yield* this.build(rest, written)
     return node

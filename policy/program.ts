@@ -37,7 +37,7 @@ export class Program {
 
   /** Ends the writing: from here on the program is only run. */
   close(): void {
-    this.numbers = Int32Array.from(this.writing)
+    this.numbers = new Int32Array(this.writing)
     this.writing.length = 0
   }
 
