@@ -11,6 +11,7 @@ import { pull, type Delivery, type Pull } from './pull.ts'
 import { step, type Proposal } from './step.ts'
 import { stopOf, thawedMs } from './stopped.ts'
 import { gatewayConsumer } from './streams.ts'
+import { startSweep } from './sweep.ts'
 import { trailingJob } from './subjects.ts'
 
 /**
@@ -130,6 +131,7 @@ export async function startTimers(io: Io): Promise<Timers> {
       handle: (delivery) => Promise.resolve(take(kind, delivery)),
     }),
   )
+  const sweep = startSweep(io)
   return {
     ended: (job) => {
       const waiting = running.get(job)
@@ -142,6 +144,7 @@ export async function startTimers(io: Io): Promise<Timers> {
     stop: async () => {
       clearInterval(look)
       clearInterval(burst)
+      sweep.stop()
       await Promise.all(pulls.map((one) => one.stop()))
       // What is held goes back at once, so that another gateway need not wait for `ack_wait`.
       for (let waiting = held.pop(); waiting !== undefined; waiting = held.pop())
