@@ -15,6 +15,8 @@ export type Delivery = {
   ack(): void
   /** Lets go of body and headers: what is held for a long time is only acknowledged later. */
   forget(): void
+  /** Starts `ack_wait` anew: the message is still in hand. */
+  working(): void
   /** Asks for the message again after `delayMs` (a whole number: a fractional delay fires at once). */
   nak(delayMs: number): void
 }
@@ -180,6 +182,7 @@ function parseDelivery(bus: Bus, stream: string, message: Heard): Delivery | und
     header: (name) => held?.header(name) ?? '',
     forget: () => (held = undefined),
     ack: () => bus.publish(reply, ''),
+    working: () => bus.publish(reply, '+WPI'),
     nak: (delayMs) =>
       bus.publish(reply, delayMs > 0 ? `-NAK {"delay":${Math.round(delayMs) * 1_000_000}}` : '-NAK'),
   }

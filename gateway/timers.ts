@@ -27,7 +27,15 @@ type Waiting = {
   readonly dueMs: number
   /** When this gateway looks at it next: when it is due, or when it must go back before `ack_wait` runs out. */
   readonly atMs: number
+  /** The job was looked at once and still ran: from then on it is only held. */
+  readonly asked: boolean
   done: boolean
+}
+
+/** The ways in which a message that is not done with stays a timer. */
+type Onward = {
+  sendBack(delivery: Delivery, delayMs: number): void
+  hold(kind: HeldKind, waiting: Waiting): void
 }
 
 /** Held for a part of the consumer's `ack_wait`, with room for a slow server; else the same message would come twice. */
@@ -67,10 +75,16 @@ export async function startTimers(io: Io): Promise<Timers> {
 
   const sendBack = (delivery: Delivery, delayMs: number): void =>
     void back.push({ delivery, delayMs: Math.ceil(delayMs) })
+  const hold = (kind: HeldKind, { delivery, job, dueMs, asked }: Omit<Waiting, 'atMs' | 'done'>): void => {
+    const atMs = Math.min(dueMs, io.nowMs() + kind.holdMs)
+    const waiting: Waiting = { delivery, job, dueMs, atMs, asked, done: false }
+    held.push(waiting)
+    if (kind.stream === 'WORK') running.set(job, waiting)
+  }
   const fire = async (kind: HeldKind, waiting: Waiting): Promise<void> => {
     firing++
     try {
-      await fireOne(io, kind, waiting, sendBack)
+      await fireOne(io, kind, waiting, { sendBack, hold })
     } catch (err) {
       io.log.warn(
         { jobId: waiting.job, stream: kind.stream, err },
@@ -96,15 +110,7 @@ export async function startTimers(io: Io): Promise<Timers> {
     // Most dispatched jobs end within seconds: holding them first saves sending them back at all.
     if (kind.stream !== 'WORK' && dueMs - nowMs > kind.holdMs)
       return sendBack(delivery, dueMs - nowMs - kind.earlyMs)
-    const waiting: Waiting = {
-      delivery,
-      job,
-      dueMs,
-      atMs: Math.min(dueMs, nowMs + kind.holdMs),
-      done: false,
-    }
-    held.push(waiting)
-    if (kind.stream === 'WORK') running.set(job, waiting)
+    hold(kind, { delivery, job, dueMs, asked: false })
   }
   const look = setInterval(() => {
     const nowMs = io.nowMs()
@@ -167,19 +173,20 @@ async function withHold(io: Io, kind: Kind): Promise<HeldKind> {
   return { ...kind, holdMs, earlyMs: holdMs * earlyShare }
 }
 
-/** What has moved on is acknowledged without a record; what is not due goes back; the rest takes its step. */
-async function fireOne(
-  io: Io,
-  kind: HeldKind,
-  waiting: Waiting,
-  sendBack: (delivery: Delivery, delayMs: number) => void,
-): Promise<void> {
+/** What has moved on is acknowledged without a record; what is not due stays a timer; the rest takes its step. */
+async function fireOne(io: Io, kind: HeldKind, waiting: Waiting, onward: Onward): Promise<void> {
+  const { sendBack } = onward
   const { delivery, job, dueMs } = waiting
   const nowMs = io.nowMs()
+  if (dueMs > nowMs && kind.stream !== 'WORK')
+    return sendBack(delivery, Math.max(1, dueMs - nowMs - kind.earlyMs))
   if (dueMs > nowMs) {
-    // Another gateway may have ended the job: reading costs the server less than a delayed message that nobody needs.
-    const ended = kind.stream === 'WORK' && (await io.chain.last(job))?.record.data.terminal !== undefined
-    return ended ? delivery.ack() : sendBack(delivery, Math.max(1, dueMs - nowMs - kind.earlyMs))
+    // Another gateway may have ended the job. If not, it runs for long: keeping its timer in hand costs the server
+    // far less than a delayed message.
+    const ended = !waiting.asked && (await io.chain.last(job))?.record.data.terminal !== undefined
+    if (ended) return delivery.ack()
+    delivery.working()
+    return onward.hold(kind, { ...waiting, asked: true })
   }
   const last = io.chain.remembered(job) ?? (await io.chain.last(job))
   if (last === undefined) return delivery.ack()
