@@ -34,8 +34,8 @@ type Waiting = {
 
 /** The ways in which a message that is not done with stays a timer. */
 type Onward = {
-  sendBack(delivery: Delivery, delayMs: number): void
-  hold(kind: HeldKind, waiting: Waiting): void
+  readonly sendBack: (delivery: Delivery, delayMs: number) => void
+  readonly hold: (kind: HeldKind, waiting: Waiting) => void
 }
 
 /** Held for a part of the consumer's `ack_wait`, with room for a slow server; else the same message would come twice. */
