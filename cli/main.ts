@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, { about: string; load: () => Promise<Com
   'can-i': { about: 'what would become of a job', load: () => import('./can-i.ts') },
   policy: { about: 'check, test, explain and compare policies', load: () => import('./policy.ts') },
   nats: { about: "the server's configuration, and the proof that it holds", load: () => import('./nats.ts') },
+  doctor: { about: 'is the server safe to stand behind the gate?', load: () => import('./doctor.ts') },
   config: { about: 'show every setting and where it comes from', load: () => import('./config.ts') },
 }
 

@@ -50,6 +50,22 @@ describe('what each role is there for, it can do with an ordinary client', () =>
     expect(await subjectsOf('JOBS_acme_billing-bot')).toEqual({ 'job.acme.billing-bot.read.x': 1 })
   })
 
+  test('an agent cannot have its earlier jobs removed by a header', async () => {
+    const agent = await nats.connect('billing-bot')
+    const before = Object.keys(await subjectsOf('JOBS_acme_billing-bot'))
+    for (const [name, value] of [
+      ['Nats-Rollup', 'all'],
+      ['Nats-TTL', '1s'],
+    ] as const) {
+      const rewriting = headers()
+      rewriting.set(name, value)
+      agent.publish('job.billing-bot.rewrite', '{}', { headers: rewriting })
+    }
+    await settled(agent)
+    expect(Object.keys(await subjectsOf('JOBS_acme_billing-bot'))).toEqual(expect.arrayContaining(before))
+    expect(before.length).toBeGreaterThan(0)
+  })
+
   test('an agent is answered by the gateway alone, not by the store', async () => {
     const subscription = gateway.subscribe('job.default.demo.ask.>', {
       callback: (_, message) => void message.respond('from the gateway'),

@@ -1,0 +1,205 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import { connectBus, type Bus, type BusOptions } from '../gateway/bus.ts'
+import { limitsOf, loadConfig, need, readSettings, type ConfigSources } from '../gateway/config.ts'
+import { confDrift, confFindings, everybodyLimited } from '../gateway/doctor-conf.ts'
+import { serverFindings, type Finding, type ServerFacts } from '../gateway/doctor-server.ts'
+import { demoNatsConf, natsConf } from '../gateway/nats-conf.ts'
+import { readNatsConf, type ConfRead } from '../gateway/nats-conf-read.ts'
+import { provision } from '../gateway/provision.ts'
+import { gatewayConsumer, planStreams, type StreamPlan } from '../gateway/streams.ts'
+import { parseTopology, type Topology } from '../gateway/topology.ts'
+import { problemText } from '../gateway/yaml-file.ts'
+import { configSources } from './config-arguments.ts'
+import { connectFailureCode } from './connect-failure.ts'
+import { exitCodes } from './exit-codes.ts'
+import { processTerminal, type Terminal } from './terminal.ts'
+import { visible } from './visible.ts'
+
+const help = `usage: sluice doctor [--conf nats.conf] [--data-dir DIR] [-o json] [--config FILE] [--topology FILE] [--nats-url URL]
+
+Looks at the server as the gateway sees it, and at its configuration: known advisories, replicated streams, streams that
+drifted, clocks, who shares the gateway's account, who may say anything, who could reach worker.>. Changes nothing. Each
+finding says what to do; exit code 1 if one is fatal.
+
+--conf FILE     the server's configuration; without it the layout of accounts is not seen
+--data-dir DIR  the running sluice dev that keeps its files there; also looked for (SLUICE_DATA_DIR, default .sluice/dev)
+                where no setting says what the gateway's credential is`
+
+/** `sluice doctor`. */
+export async function run(args: string[], terminal: Terminal = processTerminal()): Promise<number> {
+  const more = { conf: 'text', 'data-dir': 'text', output: 'text', json: 'flag' } as const
+  const read = configSources(args, more)
+  const output = read.ok ? read.given.text['output'] : undefined
+  if (
+    !read.ok ||
+    read.given.rest.length > 0 ||
+    (output !== undefined && output !== 'json' && output !== 'text')
+  ) {
+    terminal.err(
+      `${read.ok ? 'sluice doctor takes options only, and -o is text or json' : read.problem}\n\n${help}`,
+    )
+    return exitCodes.usage
+  }
+  const { text, flags } = read.given
+  if (flags.has('help')) {
+    terminal.out(help)
+    return exitCodes.ok
+  }
+  const asked = await readQuestion({ ...read.sources, env: terminal.env }, text)
+  if (!asked.ok) {
+    for (const problem of asked.problems) terminal.err(problem)
+    return exitCodes.badConfiguration
+  }
+  let facts: ServerFacts
+  try {
+    facts = await look(asked, terminal.nowMs)
+  } catch (error) {
+    terminal.err(
+      `cannot look at ${asked.server.url}: ${error instanceof Error ? error.message : String(error)}`,
+    )
+    return connectFailureCode(error)
+  }
+  const findings = [...layout(asked, facts.version), ...serverFindings(facts, limited(asked))].toSorted(
+    (a, b) => ranks.indexOf(a.severity) - ranks.indexOf(b.severity),
+  )
+  const fatal = findings.some(({ severity }) => severity === 'fatal')
+  if (output === 'json' || flags.has('json'))
+    terminal.out(JSON.stringify({ ok: !fatal, server_version: facts.version, findings }))
+  else for (const line of lines(findings, facts.version)) terminal.out(line)
+  return fatal ? exitCodes.failed : exitCodes.ok
+}
+
+const ranks: readonly Finding['severity'][] = ['fatal', 'warning', 'note']
+
+type Question = {
+  server: Pick<BusOptions, 'url' | 'user' | 'password' | 'nkeySeed'>
+  topology: Topology
+  plan: StreamPlan
+  conf: Extract<ConfRead, { ok: true }> | undefined
+}
+
+async function readQuestion(
+  sources: ConfigSources,
+  text: Readonly<Record<string, string>>,
+): Promise<({ ok: true } & Question) | { ok: false; problems: string[] }> {
+  const settings = await readSettings(sources)
+  if (!settings.ok) return settings
+  const server = await serverOf(sources, text['data-dir'])
+  if (!server.ok) return server
+  const file = need(settings.values, 'topology')
+  const content = await readFile(file, 'utf8').catch(() => undefined)
+  if (content === undefined)
+    return { ok: false, problems: [`${file} cannot be read; --topology says where it is`] }
+  const topology = parseTopology(file, content)
+  if (!topology.ok) return { ok: false, problems: topology.problems.map(problemText) }
+  const conf = await readConf(text['conf'])
+  if (typeof conf === 'string') return { ok: false, problems: [conf] }
+  const plan = planStreams(topology.value, limitsOf(settings.values))
+  return { ok: true, server: server.value, topology: topology.value, plan, conf }
+}
+
+type Server = { ok: true; value: Question['server'] } | { ok: false; problems: string[] }
+
+/** The gateway's server as sluice.yaml says it; where nothing says it, that of a running `sluice dev`. */
+async function serverOf(sources: ConfigSources, folder: string | undefined): Promise<Server> {
+  if (folder !== undefined) return ofDev(folder)
+  const said = await ofSettings(sources)
+  if (said.ok) return said
+  const dev = await ofDev(sources.env['SLUICE_DATA_DIR'] ?? join('.sluice', 'dev'))
+  return dev.ok ? dev : said
+}
+
+async function ofSettings(sources: ConfigSources): Promise<Server> {
+  const loaded = await loadConfig(sources)
+  if (!loaded.ok) return loaded
+  const { url, user, credential } = loaded.config.nats
+  return { ok: true, value: { url, ...('password' in credential ? { user } : {}), ...credential } }
+}
+
+/** `sluice dev` keeps all passwords in one file. */
+async function ofDev(folder: string): Promise<Server> {
+  const json = async (name: string): Promise<Record<string, unknown>> =>
+    JSON.parse(await readFile(join(folder, name), 'utf8').catch(() => '{}')) as Record<string, unknown>
+  const { nats_url: url } = await json('ready.json')
+  const { gateway: password } = await json('passwords.json')
+  if (typeof url !== 'string' || typeof password !== 'string')
+    return { ok: false, problems: [`no sluice dev runs in ${folder}`] }
+  return { ok: true, value: { url, user: 'gateway', password } }
+}
+
+/** The configuration, undefined if none is named, or why it cannot be read. */
+async function readConf(file: string | undefined): Promise<Question['conf'] | string> {
+  if (file === undefined) return undefined
+  const text = await readFile(file, 'utf8').catch(() => undefined)
+  if (text === undefined) return `${file} cannot be read`
+  const read = readNatsConf(text)
+  return read.ok ? read : `${file}:${read.line}: ${read.message}`
+}
+
+async function look({ server, plan }: Question, nowMs: () => number): Promise<ServerFacts> {
+  const bus = await connectBus({ ...server, inboxPrefix: '_INBOX_gateway', name: 'sluice doctor' })
+  try {
+    // The gateway may ask about its own consumers and no others.
+    const own = plan.consumers.filter(({ config }) => config.durable_name === gatewayConsumer)
+    const streams = await provision(
+      (subject, body) => bus.request(subject, body),
+      { streams: plan.streams, consumers: own },
+      'check',
+    )
+    const there = streams.filter(
+      ({ kind, differences }) => kind === 'stream' && differences[0] !== 'does not exist',
+    )
+    const infos = new Map<string, Record<string, unknown>>()
+    for (const { name } of there) infos.set(name, await bus.request(`$JS.API.STREAM.INFO.${name}`))
+    const configs = new Map(
+      [...infos].map(([name, info]) => [name, (info['config'] ?? {}) as Record<string, unknown>]),
+    )
+    const skewMs = await skewOf(bus, there[0]?.name, nowMs)
+    return { version: bus.serverVersion, streams, configs, skewMs }
+  } finally {
+    await bus.close()
+  }
+}
+
+/** The server says when it answered; the middle of the way there and back is our time of it. */
+async function skewOf(
+  bus: Bus,
+  stream: string | undefined,
+  nowMs: () => number,
+): Promise<number | undefined> {
+  if (stream === undefined) return undefined
+  const beforeMs = nowMs()
+  const { ts } = await bus.request(`$JS.API.STREAM.INFO.${stream}`)
+  const serverMs = typeof ts === 'string' ? Date.parse(ts) : NaN
+  return Number.isNaN(serverMs) ? undefined : serverMs - (beforeMs + nowMs()) / 2
+}
+
+function limited({ conf }: Question): boolean {
+  return conf !== undefined && everybodyLimited(conf.value)
+}
+
+function layout({ conf, topology }: Question, version: string): Finding[] {
+  if (conf === undefined)
+    return [
+      {
+        id: 'layout-unseen',
+        severity: 'warning',
+        what: 'who may say what on this server was not looked at',
+        todo: 'name its configuration with --conf, and try it out with sluice nats verify',
+      },
+    ]
+  const wanted = readNatsConf(natsConf(topology, demoNatsConf))
+  if (!wanted.ok) throw new Error(`our own nats.conf, line ${wanted.line}: ${wanted.message}`)
+  return [...confFindings(conf.value, version), ...confDrift(conf.value, wanted.value)]
+}
+
+function lines(findings: readonly Finding[], version: string): string[] {
+  const shown = findings.flatMap(({ id, severity, what, todo }) => [
+    visible(`${severity.padEnd(8)} ${id}: ${what}`),
+    visible(`         ${todo}`),
+  ])
+  const count = ranks.map((rank) => `${findings.filter(({ severity }) => severity === rank).length} ${rank}`)
+  return [`nats-server ${version}`, ...shown, count.join(', ')]
+}
