@@ -1,7 +1,7 @@
 import { compileCondition, normalList } from './compile-condition.ts'
 import { compileRule } from './compile-rule.ts'
 import { canonicalJson, sha256Hex } from './digest.ts'
-import { mergesOf } from './merge.ts'
+import { Merges } from './merge.ts'
 import type { Derivation, Policy, RiskTier, Rule } from './rule.ts'
 import { makeRuleIndex } from './rule-index.ts'
 import type { PolicyFile } from './schema.ts'
@@ -21,7 +21,7 @@ export function compilePolicy(files: readonly PolicyFile[], sourceHash: string):
 /** The policy of its parts. It comes in small steps, so that a thread with other things to do can do them in between. */
 export function* assemblePolicy(parts: PolicyParts): Generator<undefined, Policy> {
   const index = yield* makeRuleIndex(parts.rules, parts.derivations)
-  return { ...parts, index, merges: mergesOf() }
+  return { ...parts, index, merges: new Merges() }
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Constraints } from './constraints.ts'
 import type { Job } from './job.ts'
-import { mergedOutput, sortRules, type ApprovalRequirement, type Sorted } from './merge.ts'
+import type { ApprovalRequirement, Merged } from './merge.ts'
 import type { OutputTerms, Policy, Rule, ThrottleTerms } from './rule.ts'
 import type { Truths } from './rule-index.ts'
 
@@ -58,6 +58,7 @@ export type BuiltinRuleId =
   | 'sluice.stopped'
 
 const noMatchReason = 'No rule allows this job, and what no rule allows is denied.'
+const noMatch = { id: 'sluice.no-match', reason: noMatchReason } as const
 const noThrottles: readonly Throttle[] = []
 
 /**
@@ -66,14 +67,14 @@ const noThrottles: readonly Throttle[] = []
  */
 export function evaluate(policy: Policy, job: Job, facts: Facts): Evaluation {
   const { rules, derived, truths, unanswered } = policy.index.covering(job, facts.nowMs, facts.truths)
-  const sorted = sortRules(policy.rules, rules)
-  const denied = sorted.denying !== null || !sorted.granted
-  const throttles = denied || sorted.throttling.length === 0 ? noThrottles : throttlesOf(sorted, job, facts)
+  const merged = policy.merges.of(policy.rules, rules)
+  const denied = merged.denying !== null || !merged.granted
+  const throttles = denied || merged.throttling.length === 0 ? noThrottles : throttlesOf(merged, job, facts)
   return {
-    decision: decide(policy, sorted, throttles, tierOf(policy, job.riskTags, derived)),
+    decision: settled(policy, merged, throttles, facts, tierOf(policy, job.riskTags, derived)),
     throttles,
-    approval: denied || sorted.approving.length === 0 ? null : policy.merges.approval.of(sorted.approving),
-    output: denied || sorted.output.length === 0 ? null : mergedOutput(sorted.output),
+    approval: merged.approval,
+    output: merged.output,
     tags: { declared: job.riskTags, derived },
     truths,
     unanswered,
@@ -90,20 +91,33 @@ export function builtinDecision(
   return { type, rule_id: ruleId, reason, policy_snapshot: snapshot, constraints: null, matched: [] }
 }
 
+/**
+ * Without a tier of its own and with no slot granted yet, a decision depends on the set of rules alone: it is made once for the
+ * set, and what was made is never changed.
+ */
+function settled(
+  policy: Policy,
+  merged: Merged,
+  throttles: readonly Throttle[],
+  { granted }: Facts,
+  tier: string | undefined,
+): Decision {
+  if (tier !== undefined || granted.length > 0) return decide(policy, merged, throttles, tier)
+  return (merged.settled.decision ??= decide(policy, merged, throttles, tier))
+}
+
 /** The gates in their order: deny, throttle, approval, constraints. */
 function decide(
   policy: Policy,
-  sorted: Sorted,
+  merged: Merged,
   throttles: readonly Throttle[],
   tier: string | undefined,
 ): Decision {
-  const { matched, denying, granted, throttling, approving, constraining, first } = sorted
+  const { matched, denying, granted, throttling, approving, constraining, constraints, first } = merged
   if (denying !== null) return decision('DENY', denying, policy, matched, null, tier)
   if (!granted || first === null) {
-    const denial = builtinDecision('DENY', 'sluice.no-match', noMatchReason, policy.snapshot)
-    return tier === undefined ? { ...denial, matched } : { ...denial, matched, risk_tier: tier }
+    return decision('DENY', noMatch, policy, matched, null, tier)
   }
-  const constraints = constraining.length === 0 ? null : policy.merges.constraints.of(constraining)
   const waiting = throttles[0]
   if (waiting !== undefined) {
     const rule = throttling.find((candidate) => candidate.id === waiting.ruleId) ?? first
@@ -120,7 +134,7 @@ function decide(
 
 function decision(
   type: DecisionType,
-  rule: Rule,
+  rule: Pick<Rule, 'id' | 'reason'>,
   policy: Policy,
   matched: readonly string[],
   constraints: Constraints | null,
@@ -134,11 +148,13 @@ function decision(
 }
 
 /** The matching limits that have not yet given this job a slot, each with the counter that the job falls under. */
-function throttlesOf(sorted: Sorted, job: Job, facts: Facts): readonly Throttle[] {
-  return sorted.throttling
-    .flatMap((rule) => rule.throttle ?? [])
-    .filter((terms) => !facts.granted.includes(terms.ruleId))
-    .map((terms) => ({ ...terms, key: throttleKey(terms, job) }))
+function throttlesOf({ throttling }: Merged, job: Job, { granted }: Facts): readonly Throttle[] {
+  const waiting: Throttle[] = []
+  for (const { throttle } of throttling) {
+    if (throttle === null || granted.includes(throttle.ruleId)) continue
+    waiting.push({ ...throttle, key: throttleKey(throttle, job) })
+  }
+  return waiting
 }
 
 function throttleKey(terms: ThrottleTerms, job: Job): string {

@@ -1,5 +1,7 @@
 import { attemptsTotalSecMax, meetConstraints, type Constraints } from './constraints.ts'
 import { canonicalJson, shortHash } from './digest.ts'
+import { absent, PairTable } from './pair-table.ts'
+import type { Decision } from './evaluate.ts'
 import type { Excluded, OutputTerms, Rule, Threshold } from './rule.ts'
 
 /** What a person must agree to. `id` is a hash of the rules and their terms: the same requirement has the same id. */
@@ -14,7 +16,7 @@ export type ApprovalRequirement = {
 }
 
 /** Matching rules by what they want, each list in byte order of the ids, so that the first of a list is the one to name. */
-export type Sorted = {
+type Sorted = {
   readonly matched: readonly string[]
   readonly first: Rule | null
   readonly denying: Rule | null
@@ -23,13 +25,13 @@ export type Sorted = {
   readonly throttling: readonly Rule[]
   readonly approving: readonly Rule[]
   readonly constraining: readonly Rule[]
-  readonly output: readonly Rule[]
+  readonly outputting: readonly Rule[]
 }
 
 const noRules: readonly Rule[] = []
 
 /** Sorts out what a set of matching rules wants. `numbers` are ascending places in `rules`, which are sorted by id. */
-export function sortRules(rules: readonly Rule[], numbers: readonly number[]): Sorted {
+function sortRules(rules: readonly Rule[], numbers: readonly number[]): Sorted {
   const matched: string[] = []
   let denying: Rule | null = null
   let granted = false
@@ -56,7 +58,7 @@ export function sortRules(rules: readonly Rule[], numbers: readonly number[]): S
     throttling: throttling ?? noRules,
     approving: approving ?? noRules,
     constraining: constraining ?? noRules,
-    output: output ?? noRules,
+    outputting: output ?? noRules,
   }
 }
 
@@ -94,7 +96,7 @@ function mergedApproval(approving: readonly Rule[]): ApprovalRequirement | null 
 }
 
 /** What all of the rules' output blocks come to. */
-export function mergedOutput(rules: readonly Rule[]): OutputTerms | null {
+function mergedOutput(rules: readonly Rule[]): OutputTerms | null {
   const terms = rules.flatMap((rule) => rule.output ?? [])
   if (terms.length === 0) return null
   const quarantine = new Set(terms.flatMap((term) => term.quarantine))
@@ -102,56 +104,68 @@ export function mergedOutput(rules: readonly Rule[]): OutputTerms | null {
   return { quarantine: [...quarantine].toSorted(), redact: [...redact].toSorted() }
 }
 
-const memoMax = 4_096
+/** What a set of matching rules comes to, whoever sent the job. */
+export type Merged = Sorted & {
+  /** Null also where the rules deny: then nothing runs within anything. */
+  readonly constraints: Constraints | null
+  readonly approval: ApprovalRequirement | null
+  readonly output: OutputTerms | null
+  /** Room for what the evaluator decides for every job that these rules match, when nothing else counts. */
+  readonly settled: { decision?: Decision }
+}
+
+function mergedOf(rules: readonly Rule[], numbers: readonly number[]): Merged {
+  const sorted = sortRules(rules, numbers)
+  const { denying, granted, constraining, approving, outputting } = sorted
+  if (denying !== null || !granted)
+    return { ...sorted, constraints: null, approval: null, output: null, settled: {} }
+  return {
+    ...sorted,
+    constraints: mergedConstraints(constraining),
+    approval: mergedApproval(approving),
+    output: mergedOutput(outputting),
+    settled: {},
+  }
+}
+
+const memoMax = 16_384
 
 /**
- * Remembers what a function makes of a list of rules: jobs are many, but the sets of rules that they match are few. One rule
- * alone is remembered with the rule, a set by its ids, and when there are too many sets all are forgotten.
+ * Remembers what sets of a policy's rules come to: jobs are many, but the sets of rules that they match are few. A set is a way
+ * through a tree of rule numbers, so nothing has to be written down to find it; when there are too many, all are forgotten.
  */
-class RulesMemo<Made> {
-  private readonly make: (rules: readonly Rule[]) => Made
+export class Merges {
   private readonly sizeMax: number
-  private readonly alone = new WeakMap<Rule, Made>()
-  private readonly together = new Map<string, Made>()
+  private edges = new PairTable()
+  private known: (Merged | undefined)[] = [undefined]
 
-  /** With `sizeMax` 0 only what single rules come to is remembered. */
-  constructor(make: (rules: readonly Rule[]) => Made, sizeMax = memoMax) {
-    this.make = make
+  /** With `sizeMax` 0 nothing is remembered. */
+  constructor(sizeMax = memoMax) {
     this.sizeMax = sizeMax
   }
 
-  of(rules: readonly Rule[]): Made {
-    const [first] = rules
-    if (first === undefined || rules.length > 1) return this.ofSet(rules)
-    const known = this.alone.get(first)
-    if (known !== undefined) return known
-    const made = this.make(rules)
-    this.alone.set(first, made)
-    return made
+  /** `numbers` are ascending places in `rules`, which are always those of the same policy. */
+  of(rules: readonly Rule[], numbers: readonly number[]): Merged {
+    if (this.sizeMax === 0) return mergedOf(rules, numbers)
+    let place = 0
+    for (let at = 0; at < numbers.length; at++) {
+      const number = numbers[at] ?? 0
+      const next = this.edges.get(place, number)
+      place = next === absent ? this.add(place, number) : next
+      // All was forgotten on the way: this set is not worth beginning again.
+      if (place === absent) return mergedOf(rules, numbers)
+    }
+    return (this.known[place] ??= mergedOf(rules, numbers))
   }
 
-  private ofSet(rules: readonly Rule[]): Made {
-    let key = ''
-    // No id has a space, so two different sets never share a key.
-    for (const rule of rules) key += `${rule.id} `
-    const known = this.together.get(key)
-    if (known !== undefined) return known
-    const made = this.make(rules)
-    if (this.together.size >= this.sizeMax) this.together.clear()
-    if (this.sizeMax > 0) this.together.set(key, made)
+  private add(place: number, number: number): number {
+    if (this.known.length > this.sizeMax) {
+      this.edges = new PairTable()
+      this.known = [undefined]
+      return absent
+    }
+    const made = this.known.push(undefined) - 1
+    this.edges.set(place, number, made)
     return made
-  }
-}
-
-/** What sets of a policy's rules come to, remembered. */
-export type Merges = {
-  readonly constraints: RulesMemo<Constraints | null>
-  readonly approval: RulesMemo<ApprovalRequirement | null>
-}
-
-export function mergesOf(sizeMax?: number): Merges {
-  return {
-    constraints: new RulesMemo(mergedConstraints, sizeMax),
-    approval: new RulesMemo(mergedApproval, sizeMax),
   }
 }
