@@ -11,6 +11,7 @@ import type { Refusals } from './refusals.ts'
 import { outputHash, resultToken, sameToken, saltOf } from './salt.ts'
 import { step } from './step.ts'
 import { stopOf } from './stopped.ts'
+import { resultsStream } from './streams.ts'
 import { parseResult, type ResultSubject } from './subjects.ts'
 
 /** A worker answers: check that it may, scan what it says, step. Nothing flows downstream before the scan. */
@@ -100,6 +101,24 @@ function proposal(
   if (tooLarge) return { event: 'failed', limit: 'max_output_bytes', result }
   if (failed) return afterFailure(io, data, 'error', result)
   return { event: action === 'quarantine' ? 'quarantined' : 'succeeded', result }
+}
+
+/** What came in time is waited for at most so long, if nobody reads it. */
+const unreadMs = 60_000
+
+/**
+ * Whether a result of this attempt was stored in time and still waits to be read. A gateway that was away finds both at
+ * once, the passed deadline and the result, and must not record that there was none.
+ */
+export async function hasUnreadResult(io: Io, data: RecordData): Promise<boolean> {
+  const run = data.dispatch
+  if (run === undefined || io.nowMs() > Date.parse(run.deadline) + unreadMs) return false
+  const stored = await io.bus.last(resultsStream(run.pool), `result.${run.pool}.*.${data.job_id}`)
+  return (
+    stored !== undefined &&
+    stored.timeMs <= Date.parse(run.deadline) &&
+    stored.header('Sluice-Attempt') === String(run.attempt)
+  )
 }
 
 /** Only the gateway retries: an error or a passed deadline uses one of the attempts that the decision grants. */

@@ -39,7 +39,11 @@ export async function removeCopy(
   keptIn?: WaitingStream,
 ): Promise<undefined> {
   if (copy !== undefined && copy.stream !== keptIn) await io.bus.remove(copy.stream, copy.sequence)
-  const left = waitingIn(at.record.data.state.from)
+  const { state, terminal, dispatch: run } = at.record.data
+  // A job that ends on its first attempt may never have been dispatched: then its bytes still stand where it waited.
+  if (state.from === 'DISPATCHED' && terminal !== undefined && run?.attempt === 1)
+    await removeLeftCopies(io, at)
+  const left = waitingIn(state.from)
   if (left !== undefined && left !== keptIn && left !== copy?.stream) await removeOlder(io, at, left)
   return undefined
 }

@@ -1,7 +1,7 @@
 import { parseJob } from '../policy/job.ts'
 import { shortHash } from '../policy/digest.ts'
 import type { JobId } from '../policy/job-id.ts'
-import { afterFailure } from './collect.ts'
+import { afterFailure, hasUnreadResult } from './collect.ts'
 import type { Position } from './chain.ts'
 import { decide, deny } from './decide.ts'
 import { createHeap } from './heap.ts'
@@ -267,6 +267,7 @@ async function attemptDue(io: Io, waiting: Waiting, { record: { data } }: Positi
   if (data.state.to !== 'DISPATCHED' || data.dispatch?.attempt !== attempt) return { refuse: 'moved-on' }
   if (Date.parse(data.dispatch.deadline) > io.nowMs())
     return notYet(Date.parse(data.dispatch.deadline), io.nowMs())
+  if (await hasUnreadResult(io, data)) return notYet(io.nowMs() + retryMs, io.nowMs())
   const stop = await stopOf(io, data, false)
   // The attempt is over either way; another one would be enabled, and nothing is while the stop holds.
   return stop === undefined ? afterFailure(io, data, 'deadline') : { event: 'timed_out', limit: 'stopped' }

@@ -15,8 +15,8 @@ import { leftOver, shortenAckWait } from './streams.ts'
 import { stateReader, tail } from './tail.ts'
 import { startWorkers } from './workers.ts'
 
-/** More words than a gateway ever says about one job of the load; that it is enough is checked. */
-const wordsMax = 44
+/** More than a gateway ever does about one job of the load; that it is enough is checked. */
+const deedsMax = 30
 const ackWaitSec = 2
 const patienceMs = 40_000
 
@@ -27,7 +27,7 @@ type Mortal = {
   readonly topic: string
 }
 
-test('a gateway that dies at any word of any job’s life leaves a job that another gateway brings to its end', async () => {
+test('a gateway that dies at any moment of any job’s life leaves a job that another gateway brings to its end', async () => {
   const nats = await startTestNats({ owner: 'stays' })
   const api = await asOwner(nats)
   await shortenAckWait(api, ackWaitSec)
@@ -73,8 +73,8 @@ test('a gateway that dies at any word of any job’s life leaves a job that anot
     submitted,
     told: approvers.told,
   }
-  const most = Math.max(...survived.map(({ job }) => bus.words(job)))
-  console.log(`at most ${most} words about a job`)
+  const most = Math.max(...survived.map(({ job }) => bus.deeds(job)))
+  console.log(`at most ${most} deeds for a job`)
   console.log(`${jobs.length} jobs, ${jobs.length - survived.length} deaths, ${audit.entries.length} records`)
   expect(shown(count(seen))).toEqual(nothingBroken)
   expect(left).toEqual({})
@@ -84,7 +84,7 @@ test('a gateway that dies at any word of any job’s life leaves a job that anot
 
 function mortals(): Mortal[] {
   return mix.flatMap(({ topic }) =>
-    Array.from({ length: wordsMax }, (_, word) => word + 1).flatMap((at) =>
+    Array.from({ length: deedsMax }, (_, deed) => deed + 1).flatMap((at) =>
       (['before', 'after'] as const).map((when) => {
         const messageId = `${topic}-${at}-${when}`
         return {

@@ -5,6 +5,7 @@ import { headers, type NatsConnection } from '@nats-io/transport-node'
 import type { Asked } from '../helpers/gateway.ts'
 import type { TestNats } from '../helpers/nats-server.ts'
 import type { Chance } from './chance.ts'
+import { reconnecting } from './patience.ts'
 
 /** Every way a job can go: run, be denied, be asked about, lapse, wait, wait and then be asked about, never answer. */
 export const loadPolicy = `version: v1
@@ -19,6 +20,10 @@ rules:
     decision: allow_with_constraints
     constraints: { max_retries: 1 }
   - { id: ask, match: { topics: ["job.ask.*", "job.slow.ask"] }, decision: require_approval }
+  - id: brief
+    match: { topics: ["job.ask.brief"] }
+    decision: allow_with_constraints
+    constraints: { max_runtime_sec: 3 }
   - id: lapse
     match: { topics: ["job.lapse.*"] }
     decision: require_approval
@@ -41,13 +46,15 @@ type Kind = {
 
 /** What the agents submit. */
 export const mix: readonly Kind[] = [
-  { topic: 'free.read', share: 39, work: 'ok', ends: ['SUCCEEDED'] },
+  { topic: 'free.read', share: 37, work: 'ok', ends: ['SUCCEEDED'] },
   { topic: 'free.broken', share: 4, work: 'error', ends: ['FAILED'] },
   { topic: 'silent.run', share: 2, work: 'silent', ends: ['TIMED_OUT'] },
   { topic: 'agent.exec.run', share: 10, work: 'ok', ends: ['SUCCEEDED'] },
   { topic: 'agent.exec.again', share: 5, work: 'fail-once', ends: ['SUCCEEDED'] },
   { topic: 'never.mind', share: 10, work: 'ok', ends: ['DENIED'] },
   { topic: 'ask.write', share: 13, work: 'ok', ends: ['SUCCEEDED', 'REJECTED'] },
+  // Little time to run: what a crash keeps from being dispatched is given up.
+  { topic: 'ask.brief', share: 2, work: 'ok', ends: ['SUCCEEDED', 'REJECTED', 'TIMED_OUT'] },
   { topic: 'lapse.write', share: 3, work: 'ok', ends: ['EXPIRED'] },
   { topic: 'slow.run', share: 10, work: 'ok', ends: ['SUCCEEDED'] },
   { topic: 'slow.ask', share: 4, work: 'ok', ends: ['SUCCEEDED', 'REJECTED'] },
@@ -101,9 +108,7 @@ export async function startLoad(
   count: number,
   stored: () => number,
 ): Promise<Load> {
-  const connections = await Promise.all(
-    agents.map(({ user }) => nats.connect(user, { reconnectTimeWait: 100 })),
-  )
+  const connections = await Promise.all(agents.map(({ user }) => nats.connect(user, reconnecting)))
   const submitted: Submitted[] = []
   const run = async (): Promise<void> => {
     const asking: Promise<void>[] = []

@@ -2,20 +2,20 @@ import type { Bus } from '../../gateway/bus.ts'
 import { BusError, type Heard } from '../../gateway/message.ts'
 import { jobIdFromMessageId, type JobId } from '../../policy/job-id.ts'
 
-/** Where a gateway dies in the life of one job: at its n-th word to the bus, before that word is sent or after it was heard. */
+/** Where a gateway dies in the life of one job: at the n-th thing it does on the bus, before it is sent or after it is done. */
 export type Death = { readonly at: number; readonly when: 'before' | 'after' }
 
 /** A bus that dies for each job by itself, so that hundreds of deaths can be watched in one gateway. */
 export type MortalBus = {
   wrap(bus: Bus): Bus
   isDead(job: JobId): boolean
-  /** How many words were said about the job so far. */
-  words(job: JobId): number
+  /** How much was done about the job so far. */
+  deeds(job: JobId): number
 }
 
 /** From its death on nothing about the job is sent, read or acknowledged by this gateway, as if it were gone. */
 export function mortalBus(deaths: ReadonlyMap<JobId, Death>): MortalBus {
-  const words = new Map<string, number>()
+  const deeds = new Map<string, number>()
   const dead = new Set<string>()
   /** Which job a delivered message is about, by stream and sequence: acknowledgements and removals name only these. */
   const delivered = new Map<string, string>()
@@ -28,17 +28,17 @@ export function mortalBus(deaths: ReadonlyMap<JobId, Death>): MortalBus {
     }
     return undefined
   }
-  /** True: say it. False: it is never said. Dies on the way if its time has come. */
+  /** True: do it. False: it is never done. Dies on the way if its time has come. */
   const mayBegin = (job: string): boolean => {
     if (dead.has(job)) return false
-    const word = (words.get(job) ?? 0) + 1
-    words.set(job, word)
+    const deed = (deeds.get(job) ?? 0) + 1
+    deeds.set(job, deed)
     const death = deaths.get(job as JobId)
-    if (death?.at !== word) return true
+    if (death?.at !== deed) return true
     dead.add(job)
     return death.when === 'after'
   }
-  const say = async <T>(job: string | undefined, act: () => Promise<T>): Promise<T> => {
+  const unlessDead = async <T>(job: string | undefined, act: () => Promise<T>): Promise<T> => {
     if (job === undefined) return act()
     if (!mayBegin(job)) throw new BusError('dead')
     const heard = await act()
@@ -58,10 +58,14 @@ export function mortalBus(deaths: ReadonlyMap<JobId, Death>): MortalBus {
   }
   const wrap = (bus: Bus): Bus => ({
     ...bus,
-    append: (subject, body, options) => say(jobIn(subject), () => bus.append(subject, body, options)),
-    last: (stream, subject) => say(jobIn(subject), () => bus.last(stream, subject)),
+    append: (subject, body, options) => unlessDead(jobIn(subject), () => bus.append(subject, body, options)),
+    // Reading changes nothing: to die at a read is to have died at the write before it.
+    last: async (stream, subject) => {
+      if (dead.has(jobIn(subject) ?? '')) throw new BusError('dead')
+      return bus.last(stream, subject)
+    },
     remove: (stream, sequence) =>
-      say(delivered.get(`${stream}:${sequence}`), () => bus.remove(stream, sequence)),
+      unlessDead(delivered.get(`${stream}:${sequence}`), () => bus.remove(stream, sequence)),
     inbox: (name, handle) =>
       bus.inbox(name, (message) => {
         note(message)
@@ -79,5 +83,5 @@ export function mortalBus(deaths: ReadonlyMap<JobId, Death>): MortalBus {
       if (!acks) throw new BusError('dead')
     },
   })
-  return { wrap, isDead: (job) => dead.has(job), words: (job) => words.get(job) ?? 0 }
+  return { wrap, isDead: (job) => dead.has(job), deeds: (job) => deeds.get(job) ?? 0 }
 }
