@@ -18,9 +18,13 @@ const stopGraceMs = 3_000
 export function startChild<Order extends object, Word extends { type: string }>(
   name: string,
   argument: object,
+  execArgv: readonly string[] = [],
 ): Child<Order, Word> {
   const file = fileURLToPath(new URL(`./${name}.js`, import.meta.url))
-  const child = fork(file, [JSON.stringify(argument)], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const child = fork(file, [JSON.stringify(argument)], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    execArgv: [...execArgv],
+  })
   const heard: Word[] = []
   const handlers: ((word: Word) => void)[] = []
   const waiting = new Set<() => void>()

@@ -4,14 +4,17 @@ import { pathToFileURL } from 'node:url'
 import { readArguments } from '../cli/arguments.ts'
 import { findNats } from '../cli/dev/nats-binary.ts'
 import { exitCodes } from '../cli/exit-codes.ts'
+import { benchPolicy } from './policy-suite.ts'
 import { runPipeline } from './pipeline.ts'
 import { describeMachine, describeVersions, pipelineTable } from './report.ts'
 import type { Load } from './round.ts'
 
-const help = `usage: npm run bench -- [pipeline] [--json] [options]
+const help = `usage: npm run bench -- [pipeline] [policy] [--json] [options]
 
 pipeline   jobs from an agent's publish to a worker's receipt: through the gate, through the two bare writes,
            through a relay that stores nothing; one after the other in every round, medians of the rounds
+policy     the evaluator at 10 to 100000 rules beside JSON.parse of the same jobs, and beside other engines
+           with the same rules and jobs; one after the other in every round, medians of the rounds
 
   --json             one line of JSON on standard output
   --rounds N         default 5
@@ -20,7 +23,10 @@ pipeline   jobs from an agent's publish to a worker's receipt: through the gate,
   --open-jobs N      jobs of the latency phase, default 2000
   --open-rate N      and how many of them a second, default 1000
   --window N         jobs on their way at most, default 4096
-  --cpu-prof FOLDER  a processor profile of each governed gateway`
+  --cpu-prof FOLDER  a processor profile of each governed gateway
+  --sizes N,N        policy: numbers of rules, default 10,100,1000,10000,100000
+  --peer-sizes N,N   policy: those at which other engines run as well, default 10,100,1000,10000; 0 is none
+  --write            policy: put the table into docs/benchmarks.md`
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
@@ -36,6 +42,9 @@ export async function run(args: readonly string[]): Promise<number> {
     'open-rate': 'text',
     window: 'text',
     'cpu-prof': 'text',
+    sizes: 'text',
+    'peer-sizes': 'text',
+    write: 'flag',
   })
   const problem = given.ok ? unknownSuite(given.rest) : given.problem
   if (!given.ok || problem !== undefined) {
@@ -46,6 +55,12 @@ export async function run(args: readonly string[]): Promise<number> {
     console.log(help)
     return exitCodes.ok
   }
+  const suites = given.rest.length === 0 ? ['pipeline', 'policy'] : given.rest
+  const policy = suites.includes('policy')
+    ? await benchPolicy(given, suites.length > 1, say).catch(whyNot)
+    : null
+  if (policy === undefined) return exitCodes.failed
+  if (!suites.includes('pipeline')) return exitCodes.ok
   const read = readLoad(given.text)
   if (!read.ok) {
     say(`${read.problem}\n\n${help}`)
@@ -63,7 +78,8 @@ export async function run(args: readonly string[]): Promise<number> {
   )
   if (pipeline === undefined) return exitCodes.failed
   const versions = await describeVersions(found.nats)
-  if (given.flags.has('json')) console.log(JSON.stringify({ pipeline, machine, versions }))
+  if (given.flags.has('json'))
+    console.log(JSON.stringify({ pipeline, ...(policy === null ? {} : { policy }), machine, versions }))
   else {
     console.log(
       `${machine.cpu}, ${machine.cores} cores; Node ${versions.node}, nats-server ${versions.nats_server}\n`,
@@ -80,7 +96,7 @@ function whyNot(error: unknown): undefined {
 }
 
 function unknownSuite(rest: readonly string[]): string | undefined {
-  const unknown = rest.find((name) => name !== 'pipeline')
+  const unknown = rest.find((name) => name !== 'pipeline' && name !== 'policy')
   return unknown === undefined ? undefined : `there is no suite ${unknown}`
 }
 

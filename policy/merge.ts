@@ -114,58 +114,107 @@ export type Merged = Sorted & {
   readonly settled: { decision?: Decision }
 }
 
-function mergedOf(rules: readonly Rule[], numbers: readonly number[]): Merged {
-  const sorted = sortRules(rules, numbers)
-  const { denying, granted, constraining, approving, outputting } = sorted
-  if (denying !== null || !granted)
-    return { ...sorted, constraints: null, approval: null, output: null, settled: {} }
-  return {
-    ...sorted,
-    constraints: mergedConstraints(constraining),
-    approval: mergedApproval(approving),
-    output: mergedOutput(outputting),
-    settled: {},
+/** Rule sets that are remembered, and the steps of all ways to them. */
+const memoMax = 4_096
+const placesMax = 65_536
+
+/**
+ * Remembers what a function makes of a list of rules: jobs are many, but the sets of rules that they match are few. One rule
+ * alone is remembered with the rule, a set by its ids, and when there are too many sets all are forgotten.
+ */
+class RulesMemo<Made> {
+  private readonly make: (rules: readonly Rule[]) => Made
+  private readonly sizeMax: number
+  private readonly alone = new WeakMap<Rule, Made>()
+  private readonly together = new Map<string, Made>()
+
+  /** With `sizeMax` 0 only what single rules come to is remembered. */
+  constructor(make: (rules: readonly Rule[]) => Made, sizeMax = memoMax) {
+    this.make = make
+    this.sizeMax = sizeMax
+  }
+
+  of(rules: readonly Rule[]): Made {
+    const [first] = rules
+    if (first === undefined || rules.length > 1) return this.ofSet(rules)
+    const known = this.alone.get(first)
+    if (known !== undefined) return known
+    const made = this.make(rules)
+    this.alone.set(first, made)
+    return made
+  }
+
+  private ofSet(rules: readonly Rule[]): Made {
+    let key = ''
+    // No id has a space, so two different sets never share a key.
+    for (const rule of rules) key += `${rule.id} `
+    const known = this.together.get(key)
+    if (known !== undefined) return known
+    const made = this.make(rules)
+    if (this.together.size >= this.sizeMax) this.together.clear()
+    if (this.sizeMax > 0) this.together.set(key, made)
+    return made
   }
 }
 
-const memoMax = 16_384
-
 /**
  * Remembers what sets of a policy's rules come to: jobs are many, but the sets of rules that they match are few. A set is a way
- * through a tree of rule numbers, so nothing has to be written down to find it; when there are too many, all are forgotten.
+ * through a tree of rule numbers, so nothing has to be written down to find it. When the tree is full, further sets are worked
+ * out each time; if that happens too often, all is forgotten and begins anew.
  */
 export class Merges {
-  private readonly sizeMax: number
+  private readonly placesMax: number
   private edges = new PairTable()
   private known: (Merged | undefined)[] = [undefined]
+  private missed = 0
+  private readonly constraints: RulesMemo<Constraints | null>
+  private readonly approval: RulesMemo<ApprovalRequirement | null>
 
-  /** With `sizeMax` 0 nothing is remembered. */
-  constructor(sizeMax = memoMax) {
-    this.sizeMax = sizeMax
+  /** With 0 nothing is remembered of sets. */
+  constructor(places = placesMax) {
+    this.placesMax = places
+    this.constraints = new RulesMemo(mergedConstraints, Math.min(places, memoMax))
+    this.approval = new RulesMemo(mergedApproval, Math.min(places, memoMax))
   }
 
   /** `numbers` are ascending places in `rules`, which are always those of the same policy. */
   of(rules: readonly Rule[], numbers: readonly number[]): Merged {
-    if (this.sizeMax === 0) return mergedOf(rules, numbers)
     let place = 0
     for (let at = 0; at < numbers.length; at++) {
       const number = numbers[at] ?? 0
       const next = this.edges.get(place, number)
       place = next === absent ? this.add(place, number) : next
-      // All was forgotten on the way: this set is not worth beginning again.
-      if (place === absent) return mergedOf(rules, numbers)
+      if (place === absent) return this.merged(rules, numbers)
     }
-    return (this.known[place] ??= mergedOf(rules, numbers))
+    if (this.placesMax === 0) return this.merged(rules, numbers)
+    return (this.known[place] ??= this.merged(rules, numbers))
   }
 
   private add(place: number, number: number): number {
-    if (this.known.length > this.sizeMax) {
+    if (this.known.length <= this.placesMax) {
+      const made = this.known.push(undefined) - 1
+      this.edges.set(place, number, made)
+      return made
+    }
+    if (++this.missed > this.placesMax) {
+      this.missed = 0
       this.edges = new PairTable()
       this.known = [undefined]
-      return absent
     }
-    const made = this.known.push(undefined) - 1
-    this.edges.set(place, number, made)
-    return made
+    return absent
+  }
+
+  private merged(rules: readonly Rule[], numbers: readonly number[]): Merged {
+    const sorted = sortRules(rules, numbers)
+    const { denying, granted, constraining, approving, outputting } = sorted
+    // What is denied runs within nothing and waits for nobody.
+    const runs = denying === null && granted
+    return {
+      ...sorted,
+      constraints: runs && constraining.length > 0 ? this.constraints.of(constraining) : null,
+      approval: runs && approving.length > 0 ? this.approval.of(approving) : null,
+      output: runs && outputting.length > 0 ? mergedOutput(outputting) : null,
+      settled: {},
+    }
   }
 }

@@ -38,6 +38,13 @@ describe('help', () => {
     ['trace', []],
     ['policy', []],
     ['policy', ['check']],
+    ['policy', ['test']],
+    ['policy', ['explain']],
+    ['policy', ['diff']],
+    ['policy', ['replay']],
+    ['policy', ['snapshots']],
+    ['policy', ['rollback']],
+    ['policy', ['shadow']],
   ])('sluice %s %j --help teaches on standard output and exits 0', async (name, args) => {
     const { code, out, err } = await sluice(name, [...args, '--help'])
     expect([code, err]).toEqual([0, ''])
@@ -69,6 +76,11 @@ describe('a command line that cannot be meant is 2 and says why', () => {
     ['approval', ['approve'], /something is missing/],
     ['trace', [], /something is missing/],
     ['policy', ['check'], /something is missing/],
+    ['policy', ['explain'], /say the job/],
+    ['policy', ['replay'], /say the candidate/],
+    ['policy', ['replay', '--policy', 'x', '--since', 'soon'], /--since is a duration/],
+    ['policy', ['rollback'], /say a snapshot, or --end/],
+    ['policy', ['rollback', 'abc'], /say why/],
   ])('sluice %s %j', async (name, args, why) => {
     const { code, out, err } = await sluice(name, args)
     expect([code, out]).toEqual([2, ''])

@@ -18,7 +18,7 @@ function summary({ decision, throttles, approval, tags }: Evaluation): NaiveOutc
 }
 
 const policies = 2_000
-const jobsPerPolicy = 110
+const jobsPerPolicy = 101
 
 it(
   `agrees with the naive reference on ${policies * jobsPerPolicy} random pairs of policy and job`,
