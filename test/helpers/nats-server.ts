@@ -11,6 +11,7 @@ import { provisionAs, startProvisionedNats } from '../../cli/dev/provisioned-nat
 import { type ApiRequest } from '../../gateway/provision.ts'
 import { defaultLimits, type StreamLimits } from '../../gateway/streams.ts'
 import { placedAgents, type Topology } from '../../gateway/topology.ts'
+import { replayAll } from './replayed.ts'
 import { demoTopology } from './topology.ts'
 
 /** A private nats-server with nats.conf's accounts and all streams, on a free port, its files in a temporary folder. */
@@ -39,6 +40,8 @@ export type TestNatsOptions = {
   owner?: 'stays'
   /** False: no streams. */
   provisioned?: false
+  /** False: what is on record is not decided again at the end, because the test puts an evaluator of its own in the place of ours. */
+  replay?: false
 }
 
 /** Small enough that a hundred servers fit on a laptop; a test about fullness sets its own. */
@@ -95,9 +98,33 @@ export async function startTestNats(options: TestNatsOptions = {}): Promise<Test
       server = await startNatsProcess({ ...owned, port })
     },
     stop: async () => {
+      const user = (name: string): Promise<NatsConnection> =>
+        connect({
+          servers: url,
+          user: name,
+          pass: passwords[name] ?? '',
+          inboxPrefix: inboxPrefix(topology, name),
+          reconnect: false,
+          timeout: 2_000,
+        })
+      // Under accounts that a test changed nobody can be sure to be let in.
+      const skipsReplay =
+        options.replay === false || options.provisioned === false || options.conf !== undefined
+      // A server that is gone, or that has no streams, has nothing that could be decided again.
+      const auditor =
+        options.replay === false || options.provisioned === false
+          ? undefined
+          : await user('demo-auditor').catch(() => undefined)
+      let broken: unknown
+      if (auditor !== undefined) {
+        const gateway = await user('gateway')
+        connections.add(auditor).add(gateway)
+        await replayAll(auditor, gateway).catch((error: unknown) => (broken = error))
+      }
       await Promise.all([...connections].map((connection) => connection.close()))
       await server.stop()
       await rm(storeDir, { recursive: true, force: true })
+      if (broken instanceof Error) throw broken
     },
   }
 }
