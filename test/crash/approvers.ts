@@ -4,6 +4,7 @@ import type { NatsConnection } from '@nats-io/transport-node'
 
 import type { TestNats } from '../helpers/nats-server.ts'
 import type { Chance } from './chance.ts'
+import { reconnecting } from './patience.ts'
 
 /** What one approver was told in the end about one job. */
 export type Told = {
@@ -46,7 +47,7 @@ export async function startApprovers(
   const seen = new Set<string>()
   const queue: string[] = []
   let asking = 0
-  const connections = await Promise.all(names.map((name) => nats.connect(name, { reconnectTimeWait: 100 })))
+  const connections = await Promise.all(names.map((name) => nats.connect(name, reconnecting)))
   const [reader] = connections as [NatsConnection]
   const inbox = `_INBOX_${names[0]}.waiting`
   reader.subscribe(inbox, {

@@ -56,9 +56,15 @@ const terminal = ['SUCCEEDED', 'DENIED', 'REJECTED', 'EXPIRED', 'DROPPED', 'FAIL
 const dispatches = ['allowed', 'approved', 'retried']
 /** Two people decide about everything here: the slower one's refusal belongs on record. */
 const expectedRefusals = ['already_resolved']
+/** A result whose attempt was over when it came through at last. */
+const lateRefusals = ['late-result', 'stale-attempt']
 
-/** Reads everything and names what should not be. */
-export function count(seen: Seen): Broken {
+/**
+ * Reads everything and names what should not be. A server that dies loses what is on its way and promised to nobody: a
+ * plain publish, a message to a plain subscriber, a result. Such a job may be missing or run out of time; and a pull
+ * worker may get again what it got in the server's last moment, by the same job and attempt. Nothing else.
+ */
+export function count(seen: Seen, serverDied = false): Broken {
   const broken: Broken = {
     lost: [],
     notEnded: [],
@@ -78,11 +84,11 @@ export function count(seen: Seen): Broken {
   }
   const chains = chainsOf(seen.audit)
   for (const [job, links] of chains) countChain(broken, job, links)
-  countWork(broken, seen, chains)
-  countPeople(broken, seen, chains)
+  countWork(broken, seen, chains, serverDied)
+  countPeople(broken, seen, chains, serverDied)
   for (const { subject, body } of seen.audit) {
     const refuse = subject.startsWith('audit._refused.') ? (JSON.parse(body) as Rec).data.refuse : undefined
-    if (refuse !== undefined && !expectedRefusals.includes(refuse))
+    if (refuse !== undefined && ![...expectedRefusals, ...(serverDied ? lateRefusals : [])].includes(refuse))
       broken.falseRecord.push(`${refuse} ${subject}`)
   }
   return broken
@@ -128,6 +134,7 @@ function countWork(
   broken: Broken,
   { audit, work, received }: Seen,
   chains: ReturnType<typeof chainsOf>,
+  serverDied: boolean,
 ): void {
   const records = new Map(audit.map((entry) => [entry.seq, entry]))
   const dispatched = new Set<string>()
@@ -149,27 +156,34 @@ function countWork(
       broken.dispatchedAfterEnd.push(key)
   }
   const got = new Set<string>()
-  for (const { job, attempt } of received) {
+  for (const { job, attempt, pool } of received) {
     const key = `${job}.${attempt}`
-    if (got.has(key)) broken.receivedTwice.push(key)
+    // What a pull consumer has delivered is written a moment later: a server that dies in it delivers once more.
+    if (got.has(key) && !(serverDied && pool === 'exec')) broken.receivedTwice.push(`${pool} ${key}`)
     got.add(key)
     if (!dispatched.has(key)) broken.receivedUndispatched.push(key)
   }
 }
 
-function countPeople(broken: Broken, { submitted, told }: Seen, chains: ReturnType<typeof chainsOf>): void {
+function countPeople(
+  broken: Broken,
+  { submitted, told }: Seen,
+  chains: ReturnType<typeof chainsOf>,
+  serverDied: boolean,
+): void {
   const byTrace = new Map<string, string>()
   for (const [job, links] of chains) {
     const trace = links[0]?.record.data.trace_id ?? ''
     if (byTrace.has(trace)) broken.decidedTwice.push(`${trace} is ${byTrace.get(trace)} and ${job}`)
     byTrace.set(trace, job)
   }
-  for (const { n, answer, topic } of submitted) {
+  const ends = (topic: string): readonly string[] => [...endsOf(topic), ...(serverDied ? ['TIMED_OUT'] : [])]
+  for (const { n, answer, topic, plain } of submitted) {
     const job = byTrace.get(traceOf(n))
     const links = chains.get(job ?? '') ?? []
     const last = links.at(-1)?.record.data
-    if (last === undefined) broken.lost.push(`${n} (${topic})`)
-    else if (isTerminal(last.state.to) && !endsOf(topic).includes(last.state.to))
+    if (last === undefined && !(plain && serverDied)) broken.lost.push(`${n} (${topic})`)
+    if (last !== undefined && isTerminal(last.state.to) && !ends(topic).includes(last.state.to))
       broken.endedOtherwise.push(`${job} (${topic}) ${last.state.to} ${last.limit ?? last.decision.rule_id}`)
     if (answer === undefined) continue
     const agrees = links.some(

@@ -8,8 +8,13 @@ test('gateways are killed at random moments: nothing is lost, decided twice or d
   const result = await storm({ jobs: 2_400, kills: 18 })
   console.log(figures(result))
   expect(shown(result.broken)).toEqual(nothingBroken)
-  const { falls, leftOver, missing } = result
-  expect({ falls, leftOver, missing }).toEqual({ falls: [], leftOver: {}, missing: 0 })
+  const { falls, failedStarts, leftOver, missing } = result
+  expect({ falls, failedStarts, leftOver, missing }).toEqual({
+    falls: [],
+    failedStarts: [],
+    leftOver: {},
+    missing: 0,
+  })
   expect(result.seen.submitted.length).toBe(2_400)
   expect(result.kills).toBe(18)
 }, 240_000)

@@ -7,3 +7,6 @@ export async function within(limitMs: number, done: () => boolean | Promise<bool
   const untilMs = performance.now() + limitMs
   while (performance.now() < untilMs && !(await done())) await sleep(lookEveryMs)
 }
+
+/** Clients that outlive whatever is killed around them. */
+export const reconnecting = { reconnectTimeWait: 100, maxReconnectAttempts: -1 } as const

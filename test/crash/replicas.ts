@@ -9,8 +9,10 @@ export type Replicas = {
   /** SIGKILL, as soon as there is somebody to kill. */
   kill(index: number): Promise<void>
   readonly kills: number
-  /** Those that ended, or did not start, without being killed by us. */
+  /** Those that ended without being killed by us. */
   readonly falls: readonly string[]
+  /** Those that did not start, in their last words. */
+  readonly failedStarts: readonly string[]
   stop(): Promise<void>
 }
 
@@ -22,6 +24,7 @@ export async function startReplicas(
 ): Promise<Replicas> {
   const current: (GatewayProcess | undefined)[] = configs.map(() => undefined)
   const falls: string[] = []
+  const failedStarts: string[] = []
   const killed = new Set<number>()
   let kills = 0
   let running = true
@@ -36,7 +39,7 @@ export async function startReplicas(
         if (running && !killed.has(gateway.pid)) falls.push(`${config.gateway} ended with ${code}`)
       } catch (error) {
         // Without a server a gateway does not start; it is tried again, as a supervisor would.
-        falls.push(error instanceof Error ? error.message : String(error))
+        failedStarts.push(error instanceof Error ? error.message : String(error))
       }
       current[index] = undefined
       await sleep(againAfterMs)
@@ -64,6 +67,7 @@ export async function startReplicas(
       return kills
     },
     falls,
+    failedStarts,
     stop: async () => {
       running = false
       await Promise.all(current.map(async (gateway) => gateway?.stop()))

@@ -3,6 +3,7 @@ import { headers, type Msg, type NatsConnection } from '@nats-io/transport-node'
 import type { TestNats } from '../helpers/nats-server.ts'
 import type { Chance } from './chance.ts'
 import type { Work } from './load.ts'
+import { reconnecting } from './patience.ts'
 
 /** One job as a worker got it, from the core pool's subject or from the pull pool's consumer. */
 export type Received = { readonly job: string; readonly attempt: number; readonly pool: 'helpdesk' | 'exec' }
@@ -18,7 +19,7 @@ export async function startWorkers(
 ): Promise<{ readonly received: readonly Received[] }> {
   const received: Received[] = []
   for (const user of ['helpdesk-1', 'helpdesk-2']) {
-    const connection = await nats.connect(user, { reconnectTimeWait: 100 })
+    const connection = await nats.connect(user, reconnecting)
     connection.subscribe('worker.helpdesk.>', {
       queue: 'helpdesk',
       callback: (error, job) => {
@@ -27,7 +28,7 @@ export async function startWorkers(
     })
     await connection.flush()
   }
-  const exec = await nats.connect('exec-1', { reconnectTimeWait: 100 })
+  const exec = await nats.connect('exec-1', reconnecting)
   const inbox = '_INBOX_exec-1.jobs'
   exec.subscribe(inbox, {
     callback: (error, job) => {
