@@ -23,8 +23,6 @@ export type WordOf = 'tenant' | 'actor' | 'actorType' | 'capability'
 /** Literals under "all of" and "any of"; "not" has been pushed down into the literals. */
 export type Formula = Literal | { readonly all: readonly Formula[] } | { readonly any: readonly Formula[] }
 
-export const always: Formula = { all: [] }
-
 /** When a rule (or derivation) covers a job. Tags are those that the job has under these derivations. */
 export function coverFormula(cover: Cover, derivations: readonly Derivation[]): Formula {
   const match = conditionFormula(cover.match, derivations)

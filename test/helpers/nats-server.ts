@@ -111,10 +111,7 @@ export async function startTestNats(options: TestNatsOptions = {}): Promise<Test
       const skipsReplay =
         options.replay === false || options.provisioned === false || options.conf !== undefined
       // A server that is gone, or that has no streams, has nothing that could be decided again.
-      const auditor =
-        options.replay === false || options.provisioned === false
-          ? undefined
-          : await user('demo-auditor').catch(() => undefined)
+      const auditor = skipsReplay ? undefined : await user('demo-auditor').catch(() => undefined)
       let broken: unknown
       if (auditor !== undefined) {
         const gateway = await user('gateway')
