@@ -8,6 +8,8 @@ import { startGatewayProcess, type GatewayProcess } from '../helpers/gateway-pro
 export type Replicas = {
   /** SIGKILL, as soon as there is somebody to kill. */
   kill(index: number): Promise<void>
+  /** SIGSTOP, and SIGCONT after so long. */
+  pause(index: number, forMs: number): Promise<void>
   readonly kills: number
   /** Those that ended without being killed by us. */
   readonly falls: readonly string[]
@@ -62,6 +64,12 @@ export async function startReplicas(
         killed.add(gateway.pid)
         return gateway.kill9()
       }
+    },
+    pause: async (index, forMs) => {
+      const gateway = current[index]
+      gateway?.pause()
+      await sleep(forMs)
+      gateway?.resume()
     },
     get kills() {
       return kills

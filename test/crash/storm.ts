@@ -15,8 +15,11 @@ import { startWorkers } from './workers.ts'
 
 export type StormOptions = {
   readonly jobs: number
+  readonly gateways?: number
   /** How often a gateway is killed meanwhile. */
-  readonly kills: number
+  readonly kills?: number
+  /** For how long a gateway is stopped and then continued, once, in the middle. */
+  readonly pauseMs?: number
   /** How often the server itself is killed and started again meanwhile. */
   readonly serverKills?: number
   readonly how?: Omit<GatewayOrder, 'config'>
@@ -55,6 +58,7 @@ const untilShare = 0.85
 export async function storm(options: StormOptions): Promise<Storm> {
   const startedMs = performance.now()
   const { patienceMs = patienceUsualMs, serverKills = 0, attemptSec = attemptUsualSec } = options
+  const { gateways = 2, kills = 0, pauseMs = 0 } = options
   const nats = await startTestNats({ owner: 'stays' })
   const luck = chance()
   console.log(`seed ${luck.seed} on nats-server ${nats.version}`)
@@ -69,7 +73,7 @@ export async function storm(options: StormOptions): Promise<Storm> {
   const states = stateReader()
   const work = tail(owner, 'WORK')
   const replicas = await startReplicas(
-    ['gateway-1', 'gateway-2'].map((gateway) => ({ ...config, gateway })),
+    Array.from({ length: gateways }, (_, index) => ({ ...config, gateway: `gateway-${index + 1}` })),
     options.how,
   )
   const workers = await startWorkers(nats, luck)
@@ -80,7 +84,8 @@ export async function storm(options: StormOptions): Promise<Storm> {
   await Promise.race([
     Promise.all([
       load.done,
-      atMoments(luck, options.kills, progress, () => replicas.kill(luck.between(0, 1))),
+      atMoments(luck, kills, progress, () => replicas.kill(luck.between(0, gateways - 1))),
+      atMoments(luck, pauseMs > 0 ? 1 : 0, progress, () => replicas.pause(0, pauseMs)),
       atMoments(luck, serverKills, progress, () => killServer(nats, luck)),
     ]),
     sleep(stormMsMax),
@@ -107,13 +112,12 @@ export async function storm(options: StormOptions): Promise<Storm> {
     submitted,
     told: approvers.told,
   }
-  const { kills } = replicas
   await Promise.all([replicas.stop(), audit.stop(), work.stop()])
   await nats.stop()
   return {
     broken: count(seen, serverKills > 0),
     seen,
-    kills,
+    kills: replicas.kills,
     falls: [...replicas.falls],
     failedStarts: [...replicas.failedStarts],
     leftOver: left.value,
