@@ -15,6 +15,7 @@ export type AgentWord = { type: 'ready' } | { type: 'begun'; atUs: number } | { 
 export type WorkerOrder = { type: 'expect'; first: number; count: number } | { type: 'report' }
 
 export type WorkerWord =
+  | { type: 'expecting' }
   | { type: 'ready' }
   | { type: 'credit'; received: number }
   | { type: 'complete'; atUs: number; latencies: number[] }

@@ -80,6 +80,8 @@ async function phase(
   order: Exclude<AgentOrder, { type: 'credit' }>,
 ): Promise<Phase> {
   worker.order({ type: 'expect', first: order.first, count: order.count })
+  // Else the first jobs may overtake the order on a busy machine, and would not be counted.
+  await worker.word('expecting', wordWithinMs)
   agent.order(order)
   const begun = await agent.word('begun', wordWithinMs)
   const complete = await arrival(worker, order.count)

@@ -55,7 +55,7 @@ onOrder((order) => {
       phase = order
       received = 0
       latenciesUs = []
-      return
+      return say({ type: 'expecting' })
     case 'report':
       return say({ type: 'seen', jobs, doubled, unknown, sample })
   }
