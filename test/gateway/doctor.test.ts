@@ -204,7 +204,7 @@ describe('the server', () => {
 
   test('has a stream from which a header can remove something, which a bucket may have', () => {
     const loose = { allow_rollup_hdrs: true }
-    const configs = new Map([
+    const configs = new Map<string, Record<string, boolean>>([
       ['AUDIT', loose],
       ['WORK', { allow_msg_ttl: true }],
       ['KV_gov_policy', loose],
