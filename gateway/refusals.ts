@@ -1,5 +1,6 @@
 import type { JobId } from '../policy/job-id.ts'
 import type { Io } from './io.ts'
+import { BusError } from './message.ts'
 import { auditControlSubject, refusedSubject } from './subjects.ts'
 
 /** Something that was attempted and must not be: evidence beside the chain, never in it. */
@@ -80,7 +81,11 @@ export function createRefusals(io: Pick<Io, 'bus' | 'nowMs' | 'metrics' | 'log' 
       const data = { job_id: job ?? null, principal, refuse, detail, cause }
       const subject = job === undefined ? auditControlSubject : refusedSubject(job)
       // The cause is the message id: a redelivery that is refused again is the same refusal.
-      await io.bus.append(subject, event('sluice.refused.v1', data), { messageId: `refused.${cause}` })
+      const appended = await io.bus.append(subject, event('sluice.refused.v1', data), {
+        messageId: `refused.${cause}`,
+      })
+      // Thrown, so that the cause stays where it is until its evidence has room.
+      if (appended.type === 'refused') throw new BusError(`AUDIT refused a refusal: ${appended.detail}`)
     },
     stop: () => clearInterval(summary),
   }
