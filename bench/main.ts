@@ -55,17 +55,17 @@ export async function run(args: readonly string[]): Promise<number> {
     console.log(help)
     return exitCodes.ok
   }
+  const read = readLoad(given.text)
+  if (!read.ok) {
+    say(`${read.problem}\n\n${help}`)
+    return exitCodes.usage
+  }
   const suites = given.rest.length === 0 ? ['pipeline', 'policy'] : given.rest
   const policy = suites.includes('policy')
     ? await benchPolicy(given, suites.length > 1, say).catch(whyNot)
     : null
   if (policy === undefined) return exitCodes.failed
   if (!suites.includes('pipeline')) return exitCodes.ok
-  const read = readLoad(given.text)
-  if (!read.ok) {
-    say(`${read.problem}\n\n${help}`)
-    return exitCodes.usage
-  }
   const found = await findNats(env, say)
   if (!found.ok) {
     for (const line of found.lines) say(line)
