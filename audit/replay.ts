@@ -148,7 +148,10 @@ function notByPolicy({ input, decision, throttle, event }: RecordData): string |
 function grantsOf(data: RecordData, before: Before | undefined): readonly string[] | string {
   // What was in force before is part of how an approval or a wait came out.
   if (before === undefined && data.job_seq > 0) return 'the record before it is not among these'
-  return data.decision.type === 'THROTTLE' ? (before?.granted ?? []) : (data.facts?.granted ?? [])
+  if (data.decision.type !== 'THROTTLE') return data.facts?.granted ?? []
+  // Who waits again for a limit that had given it a slot has missed that slot, and with it all others.
+  const granted = before?.granted ?? []
+  return granted.includes(data.decision.rule_id) ? [] : granted
 }
 
 /** The job as far as the evaluator looked at it. Its payload is not on record; `truths` answer for it. */

@@ -1,9 +1,10 @@
+import type { RecordData } from '../audit/record.ts'
 import { parseJob } from '../policy/job.ts'
 import { shortHash } from '../policy/digest.ts'
 import type { JobId } from '../policy/job-id.ts'
 import { afterFailure, hasUnreadResult } from './collect.ts'
 import type { Position } from './chain.ts'
-import { decide, deny } from './decide.ts'
+import { decide, deny, type Before } from './decide.ts'
 import { createHeap } from './heap.ts'
 import type { Io } from './io.ts'
 import { placeRetryMs, placeWaitMs } from './place.ts'
@@ -253,13 +254,22 @@ async function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Posit
   if (copy === undefined) return { refuse: 'moved-on' }
   const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, copy.body)
   if (!parsed.ok) return deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
-  const event = await decide(io, data, parsed.job, data)
+  const event = await decide(io, data, parsed.job, inTime(io, data, notBeforeMs))
   const stillFull = event.event === 'throttled' && event.throttle.waits_for === 'place'
   if (!stillFull || data.throttle.waits_for !== 'place') return event
   // The wait for a place is on record; only its end is news.
   if (io.nowMs() - Date.parse(data.received_at) > placeWaitMs)
     return { event: 'expired', limit: 'max_concurrency' }
   return notYet(io.nowMs() + placeRetryMs, io.nowMs())
+}
+
+/** A slot that was missed by so much is gone: all that an outage held up would start at once. */
+const slotLateMs = 1_000
+
+/** What was granted before counts while the slot is young; later the job asks every limit again, behind those who wait. */
+function inTime(io: Io, data: RecordData, notBeforeMs: number): Before {
+  if (data.throttle?.waits_for === 'place' || io.nowMs() - notBeforeMs < slotLateMs) return data
+  return data.facts === undefined ? data : { ...data, facts: { ...data.facts, granted: [] } }
 }
 
 async function attemptDue(io: Io, waiting: Waiting, { record: { data } }: Position): Promise<Proposal> {
