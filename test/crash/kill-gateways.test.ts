@@ -19,10 +19,15 @@ test('gateways are killed at random moments: nothing is lost, decided twice or d
   expect(result.kills).toBe(18)
 }, 240_000)
 
-test('the same count finds what breaks when the compare-and-set is taken out', async () => {
-  const result = await storm({ jobs: 300, kills: 6, how: { withoutExpect: true }, patienceMs: 10_000 })
-  console.log(figures(result))
-  const { decidedTwice, brokenChain, dispatchedTwice, receivedTwice, resolvedTwice } = result.broken
-  const broken = [decidedTwice, brokenChain, dispatchedTwice, receivedTwice, resolvedTwice]
-  expect(broken.flat().length).toBeGreaterThan(0)
-}, 120_000)
+// Gateways that overwrite each other may fail in ways that end the storm early; then it is raised again.
+test(
+  'the same count finds what breaks when the compare-and-set is taken out',
+  { retry: 2, timeout: 240_000 },
+  async () => {
+    const result = await storm({ jobs: 300, kills: 6, how: { withoutExpect: true }, patienceMs: 10_000 })
+    console.log(figures(result))
+    const { decidedTwice, brokenChain, dispatchedTwice, receivedTwice, resolvedTwice } = result.broken
+    const broken = [decidedTwice, brokenChain, dispatchedTwice, receivedTwice, resolvedTwice]
+    expect(broken.flat().length).toBeGreaterThan(0)
+  },
+)
