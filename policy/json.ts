@@ -84,14 +84,15 @@ function countColons(bytes: Uint8Array): number {
   return surrogates ? odd : colons
 }
 
-/** Keys in the whole tree, or -1 when a number needs a second look. Recursion is bounded by the depth already checked. */
+/** Keys in the whole tree, or NaN when a number needs a second look. Recursion is bounded by the depth already checked. */
 function countKeys(value: unknown): number {
+  if (typeof value === 'string') return 0
   if (typeof value === 'number')
     return value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER ? NaN : 0
   if (typeof value !== 'object' || value === null) return 0
   let keys = 0
   if (Array.isArray(value)) {
-    for (const item of value) keys += countKeys(item)
+    for (let at = 0; at < value.length; at++) keys += countKeys(value[at])
     return keys
   }
   // JSON.parse makes `__proto__` an own property like any other, so a plain loop sees every key.

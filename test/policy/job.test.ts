@@ -77,6 +77,8 @@ describe('a body that is not a job is refused with a reason', () => {
     ['a tag of 65 bytes', { risk_tags: ['é'.repeat(33)] }, 'longer than 64 bytes'],
     ['33 tags', { risk_tags: Array.from({ length: 33 }, (_, i) => `t${i}`) }, 'more than 32'],
     ['a control character in a tag', { risk_tags: ['a\u0000'] }, 'control character'],
+    ['DEL in a tag', { risk_tags: ['a\u007f'] }, 'control character'],
+    ['a C1 control character in a label key', { labels: { 'a\u009f': 'x' } }, 'control character'],
     [
       'labels and tags beyond 16 KiB',
       { labels: Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`k${i}`, 'x'.repeat(256)])) },
