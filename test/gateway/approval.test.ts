@@ -118,27 +118,6 @@ test('a rejection ends the job and says who and why', async () => {
   expect(records.at(-1)?.data.terminal?.status).toBe('REJECTED')
 })
 
-test('of fifty resolutions at once exactly one wins, and everybody else is told who', async () => {
-  const second = await nats.connect('second-approver')
-  const parked = await ask(agent, write, prod)
-  const answers = await Promise.all(
-    Array.from({ length: 50 }, (_, i) =>
-      resolve(
-        parked.job_id,
-        { decision: i % 3 === 0 ? 'reject' : 'approve', note: String(i) },
-        i % 2 === 0 ? approver : second,
-        i % 2 === 0 ? 'demo-approver' : 'second-approver',
-      ),
-    ),
-  )
-  const won = answers.filter((answer) => answer.status === undefined)
-  expect(won).toHaveLength(1)
-  expect(answers.filter(({ status }) => status === 409)).toHaveLength(49)
-  const records = await readJob(nats, parked.job_id)
-  expect(records.filter(({ data }) => data.event === 'approved' || data.event === 'rejected')).toHaveLength(1)
-  expect(records[1]?.data.resolution).toMatchObject(won[0]?.resolution ?? {})
-})
-
 test('an unknown job and an unreadable resolution are answered with a problem, and nothing is lost', async () => {
   expect(await resolve(`default.s${'0'.repeat(26)}`, { decision: 'approve', note: '' })).toMatchObject({
     status: 404,
