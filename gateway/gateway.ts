@@ -46,19 +46,20 @@ const intakePerAgentPerSecMax = 20_000
 const commandTriesMax = 20
 
 /** What a test puts in the place of the real thing. */
-export type Replacements = Partial<Pick<Io, 'evaluate'>> & { readonly bus?: (bus: Bus) => Bus }
+export type Replacements = Partial<Pick<Io, 'evaluate' | 'nowMs'>> & { readonly bus?: (bus: Bus) => Bus }
 
 /** Everything open, in the order in which it depends on each other; `stop` goes the other way round. */
 export async function startGateway(config: Config, replace: Replacements = {}): Promise<Gateway> {
   const log = createLog(config.logLevel, config.gateway)
+  const nowMs = replace.nowMs ?? Date.now
   const metrics = createMetrics()
   const topology = readTopology(config.topologyFile, await readFile(config.topologyFile, 'utf8'))
   const keys = await readKeys(config.keysFile)
   const { gateway, policyFile } = config
-  const policies = await openPolicies({ file: policyFile, gateway, log, metrics, nowMs: Date.now })
+  const policies = await openPolicies({ file: policyFile, gateway, log, metrics, nowMs })
   const connected = await connect(config, (event) => event !== 'ping' && log.info({ event }, 'bus'))
   const bus = replace.bus?.(connected) ?? connected
-  const control = await openControl(bus, config.gateway, Date.now)
+  const control = await openControl(bus, config.gateway, nowMs)
   let timers: Timers | undefined
   let queries: Queries | undefined
   const io: Io = {
@@ -76,9 +77,9 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     metrics,
     policy: () => policies.current(),
     policies,
-    shadow: createShadow(policies, log, Date.now),
+    shadow: createShadow(policies, log, nowMs),
     evaluate: replace.evaluate ?? evaluate,
-    nowMs: Date.now,
+    nowMs,
     ended: (job) => timers?.ended(job),
   }
   metrics.setFailMode(config.failMode)

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { Config } from '../../gateway/config.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
-import { ask, coreWorker, readAudit, readJob, testConfig, until } from '../helpers/gateway.ts'
+import { ask, coreWorker, readJob, testConfig, until } from '../helpers/gateway.ts'
 
 const write = 'job.mcp-bridge.write.update_ticket'
 const prod = { risk_tags: ['prod'], payload: { id: 'T-1' } }
@@ -96,18 +96,11 @@ test('an approver pulls exactly what would run, approves it, and it runs once', 
   expect(second.detail).toContain('demo-approver')
 })
 
-test.each([
-  ['job_hash', 'a'.repeat(64)],
-  ['policy_snapshot', 'b'.repeat(64)],
-])('a resolution bound to another %s is refused and the job stays parked', async (key, value) => {
+test('a resolution bound to another policy is refused and the job stays parked', async () => {
   const parked = await ask(agent, write, prod)
-  const answer = await resolve(parked.job_id, { decision: 'approve', note: '', [key]: value })
+  const other = { policy_snapshot: 'b'.repeat(64) }
+  const answer = await resolve(parked.job_id, { decision: 'approve', note: '', ...other })
   expect(answer).toMatchObject({ status: 409, code: 'stale_binding', state: 'PARKED' })
-  expect((await readJob(nats, parked.job_id)).map(({ data }) => data.event)).toEqual(['parked'])
-  const beside = (await readAudit(nats)).filter(
-    ({ subject }) => subject === `audit._refused.${parked.job_id}`,
-  )
-  expect(beside).toHaveLength(1)
 })
 
 test('a rejection ends the job and says who and why', async () => {
@@ -130,67 +123,3 @@ test('an unknown job and an unreadable resolution are answered with a problem, a
   expect(garbage.json()).toMatchObject({ status: 400, code: 'invalid' })
   expect(await resolve(parked.job_id, { decision: 'reject', note: '' })).toMatchObject({ state: 'REJECTED' })
 })
-
-test('an approval that nobody gives in time expires and the job never runs', async () => {
-  const short = await startOther(
-    policy.replace(
-      'decision: require_approval',
-      'decision: require_approval\n    approval: { expires_in: 1s }',
-    ),
-  )
-  const parked = await ask(agent, write, prod)
-  const records = await until(async () => {
-    const found = await readJob(nats, parked.job_id)
-    return found.length === 2 && found
-  })
-  expect(records[1]?.data).toMatchObject({
-    event: 'expired',
-    limit: 'approval',
-    terminal: { status: 'EXPIRED' },
-  })
-  expect(await resolve(parked.job_id, { decision: 'approve', note: '' })).toMatchObject({
-    status: 410,
-    code: 'expired',
-  })
-  await short()
-})
-
-test('a policy that denies the job by now denies it at approval; another requirement asks again', async () => {
-  const parked = await ask(agent, write, prod)
-  const rebound = await ask(agent, write, prod)
-  const denying = await startOther(policy.replace('decision: require_approval', 'decision: deny'))
-  expect(await resolve(parked.job_id, { decision: 'approve', note: '' })).toMatchObject({
-    status: 409,
-    code: 'denied_now',
-  })
-  await denying()
-  const other = await startOther(
-    policy
-      .replace('id: require-approval-prod-write', 'id: other-approval')
-      .replace('human review', 'two reviews'),
-  )
-  expect(await resolve(rebound.job_id, { decision: 'approve', note: '' })).toMatchObject({
-    status: 409,
-    code: 'rebound',
-  })
-  const answer = await resolve(rebound.job_id, { decision: 'approve', note: 'again' })
-  expect(answer).toMatchObject({ state: 'DISPATCHED' })
-  expect((await readJob(nats, rebound.job_id)).map(({ data }) => data.event).slice(0, 3)).toEqual([
-    'parked',
-    'parked',
-    'approved',
-  ])
-  await other()
-})
-
-/** Replaces the gateway by one with another policy; the returned function puts the first one back. */
-async function startOther(text: string): Promise<() => Promise<void>> {
-  await gateway.stop()
-  await writeFile(config.policyFile, text)
-  gateway = await startGateway(config)
-  return async () => {
-    await gateway.stop()
-    await writeFile(config.policyFile, policy)
-    gateway = await startGateway(config)
-  }
-}

@@ -25,7 +25,7 @@ export function apiOf(url: string): ApiCall {
     })
     const text = await response.text()
     const type = response.headers.get('content-type') ?? ''
-    const json = type.includes('json') ? (JSON.parse(text) as Record<string, unknown>) : {}
+    const json = type.includes('json') && text !== '' ? (JSON.parse(text) as Record<string, unknown>) : {}
     return { status: response.status, headers: response.headers, type, body: json, text }
   }
 }
