@@ -1,7 +1,7 @@
 import type { Constraints } from '../policy/constraints.ts'
 import type { ApprovalRequirement, Decision } from '../policy/evaluate.ts'
 import type { JobId } from '../policy/job-id.ts'
-import type { OutputTerms } from '../policy/rule.ts'
+import type { ApprovalLevel, OutputTerms, People } from '../policy/rule.ts'
 
 /** Who submitted: what the server authenticated, never what the payload says. */
 export type Actor = { readonly type: 'agent'; readonly id: string; readonly auth: 'nats' | 'http' }
@@ -57,6 +57,17 @@ export type Approval = {
   readonly exclude: readonly string[]
   readonly demands: ApprovalRequirement['demands']
   readonly votes: readonly Resolution[]
+  /** Absent on records from before there were levels: those are normal. */
+  readonly level?: ApprovalLevel
+  /** Before that an approval is too early; a rejection never is. */
+  readonly approve_from?: string
+  readonly remind_at?: string
+  readonly reminded_at?: string
+  readonly escalations?: readonly {
+    readonly to: People
+    readonly at: string
+    readonly escalated_at?: string
+  }[]
 }
 export type Throttle = {
   readonly rule_id: string

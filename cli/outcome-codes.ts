@@ -47,6 +47,7 @@ export function exitCodeOfDecision(type: DecisionType): number {
 /** What a script learns from a problem of the API: its stable code first, else its status. */
 export function exitCodeOfProblem(status: number, code: string): number {
   if (code === 'denied' || code === 'denied_now') return exitCodes.denied
+  if (code === 'note_required' || code === 'binding_required') return exitCodes.usage
   if (code === 'expired') return exitCodes.expired
   if (status === 401 || status === 403) return exitCodes.notAuthorised
   if (status === 409) return exitCodes.conflict

@@ -46,12 +46,8 @@ async function decideOn(io: Io, refusals: Refusals, message: Heard): Promise<obj
 /** The answer of HTTP and NATS to a resolution. */
 export function resolvedBody(resolved: Resolved): object {
   if (resolved.type === 'refused') {
-    const { resolution, state } = resolved
-    return {
-      ...resolveProblem(resolved.code, resolved.detail),
-      ...(state && { state }),
-      ...(resolution && { resolution }),
-    }
+    const { type: _type, code, detail, ...facts } = resolved
+    return { ...resolveProblem(code, detail), ...facts }
   }
   const { job_id, trace_id, state, resolution } = resolved
   return { job_id, trace_id, state, resolution }

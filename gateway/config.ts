@@ -7,6 +7,7 @@ import {
   fileSchema,
   flagOf,
   fromText,
+  profileDefaults,
   secretKeys,
   settingKeys,
   settingShapes,
@@ -34,7 +35,13 @@ export type Config = {
   failOpenTopics: string[]
   dispatchTimeoutSec: number
   limits: StreamLimits
+  approvals: ApprovalSettings
   logLevel: Setting<'log_level'>
+}
+
+export type ApprovalSettings = {
+  /** A resolution without a job hash is refused. */
+  requireBinding: boolean
 }
 
 /** Where the answers are looked for: flags by their name without dashes, then the environment, then a file. */
@@ -104,6 +111,7 @@ export async function loadConfig(
       failOpenTopics: need(values, 'fail_open_topics'),
       dispatchTimeoutSec: need(values, 'dispatch_timeout_sec'),
       limits: limitsOf(values),
+      approvals: { requireBinding: need(values, 'approvals.require_binding') },
       logLevel: need(values, 'log_level'),
     },
   }
@@ -169,7 +177,8 @@ async function readSettingsFile(
 function effective(sources: ConfigSources, file: FileSettings | undefined): Map<SettingKey, Found> {
   const all = new Map<SettingKey, Found>()
   for (const key of settingKeys) {
-    const found = foundSetting(key, sources, file)
+    const profile = all.get('profile')?.value === 'dev' ? 'dev' : 'standard'
+    const found = foundSetting(key, sources, file) ?? defaultSetting(key, profile, sources.cwd)
     if (found !== undefined) all.set(key, found)
   }
   const rank = Math.min(...credentialKeys.map((key) => all.get(key)?.rank ?? Infinity))
@@ -197,6 +206,12 @@ function foundSetting(
   if (file !== undefined && inFile !== undefined) {
     return { value: inFile, origin: `${file.file}:${file.lineOf(path)}`, base: dirname(file.file), rank: 2 }
   }
+  return undefined
+}
+
+function defaultSetting(key: SettingKey, profile: Config['profile'], base: string): Found | undefined {
+  const value = profileDefaults[profile][key]
+  if (value !== undefined) return { value, origin: `default of profile ${profile}`, base, rank: 3 }
   return defaults[key] === undefined ? undefined : { value: defaults[key], origin: 'default', base, rank: 3 }
 }
 

@@ -1,13 +1,8 @@
-import type { Approval, Dispatch, Evidence, JobEvent, Opened } from '../audit/event.ts'
+import { asked } from '../audit/approval.ts'
+import type { Dispatch, Evidence, JobEvent, Opened } from '../audit/event.ts'
 import type { RecordData } from '../audit/record.ts'
 import { meetConstraints, type Constraints } from '../policy/constraints.ts'
-import {
-  builtinDecision,
-  type ApprovalRequirement,
-  type BuiltinRuleId,
-  type Decision,
-  type Evaluation,
-} from '../policy/evaluate.ts'
+import { builtinDecision, type BuiltinRuleId, type Decision, type Evaluation } from '../policy/evaluate.ts'
 import type { OutputTerms, Policy } from '../policy/rule.ts'
 import type { Job } from '../policy/job.ts'
 import { subjectMatches } from '../policy/topic.ts'
@@ -230,20 +225,6 @@ function narrowed(decision: Decision, before: Before | undefined): Decision {
   const added = (before?.approval?.votes ?? []).flatMap((vote) => vote.constraints ?? [])
   if (added.length === 0 || before?.resolution === undefined) return decision
   return { ...decision, constraints: added.reduce<Constraints | null>(meetConstraints, decision.constraints) }
-}
-
-/** What a person is asked, as it stays on record whatever the policy says later. */
-function asked(nowMs: number, requirement: ApprovalRequirement): Approval {
-  return {
-    requirement: requirement.id,
-    rules: requirement.rules,
-    requested_at: new Date(nowMs).toISOString(),
-    expires_at: new Date(nowMs + requirement.expiresInMs).toISOString(),
-    use_within_ms: requirement.useWithinMs,
-    exclude: requirement.exclude,
-    demands: requirement.demands,
-    votes: [],
-  }
 }
 
 function obligation(decided: Decided): { readonly output?: OutputTerms } {

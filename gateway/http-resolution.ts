@@ -11,12 +11,9 @@ export function resolvedResponse(c: Context, resolved: Resolved): Response {
     const { job_id, trace_id, state, resolution } = resolved
     return c.json({ job_id, trace_id, state, resolution })
   }
-  const { code, detail, state, resolution } = resolved
+  const { type: _type, code, detail, ...facts } = resolved
   if (code === 'unavailable') c.header('Retry-After', '1')
-  return sendProblem(c, resolveProblem(code, detail), {
-    ...(state && { state }),
-    ...(resolution && { resolution }),
-  })
+  return sendProblem(c, resolveProblem(code, detail), facts)
 }
 
 /** The note of a decision, under either of its names; empty if there is none. */

@@ -1,4 +1,5 @@
 import { answerFrom } from '../audit/answer.ts'
+import { levelOf } from '../audit/approval.ts'
 import type { JobEvent } from '../audit/event.ts'
 import type { AuditRecord } from '../audit/record.ts'
 import { builtinDecision } from '../policy/evaluate.ts'
@@ -142,7 +143,12 @@ async function hasMovedOn(io: Io, at: Position): Promise<boolean> {
 async function park(io: Io, at: Position, around: Around): Promise<JobEvent | undefined> {
   const { data } = at.record
   const subject = pendingSubject(data.job_id)
-  const headers = { ...jobHeaders(io, at), 'Sluice-Expires': data.approval?.expires_at ?? at.record.time }
+  const { approval } = data
+  const headers = {
+    ...jobHeaders(io, at),
+    'Sluice-Expires': approval?.expires_at ?? at.record.time,
+    'Sluice-Level': approval === undefined ? 'normal' : levelOf(approval),
+  }
   return keep(io, at, around, 'APPROVALS', subject, headers)
 }
 

@@ -1,9 +1,11 @@
+import { levelOf } from '../audit/approval.ts'
 import type { State } from '../audit/lifecycle.ts'
 import type { Approval, Resolution } from '../audit/event.ts'
 import { decodeRecord, type AuditRecord } from '../audit/record.ts'
 import type { Constraints } from '../policy/constraints.ts'
 import type { JobId } from '../policy/job-id.ts'
 import { parseJob, type Job } from '../policy/job.ts'
+import type { ApprovalLevel } from '../policy/rule.ts'
 import type { AuditIndex } from './index-audit.ts'
 import type { Io } from './io.ts'
 import { newestRecord, readMany } from './index-rows.ts'
@@ -35,6 +37,10 @@ export type ApprovalItem = {
   readonly policy_snapshot: string
   readonly requested_at: string
   readonly expires_at: string
+  /** What an approval takes: from `high` on a note, at `critical` also both hashes and two persons. */
+  readonly level: ApprovalLevel
+  /** Before that an approval is too early. */
+  readonly approve_from?: string
   /** Whose word counts, and how many of them it takes, for each rule that asks. */
   readonly demands: Approval['demands']
   readonly votes: Approval['votes']
@@ -137,6 +143,8 @@ function itemOf(record: AuditRecord, body: Uint8Array | undefined): ApprovalItem
     policy_snapshot: decision.policy_snapshot,
     requested_at: approval?.requested_at ?? record.time,
     expires_at: approval?.expires_at ?? record.time,
+    level: approval === undefined ? 'normal' : levelOf(approval),
+    ...(approval?.approve_from === undefined ? {} : { approve_from: approval.approve_from }),
     demands: approval?.demands ?? [],
     votes: approval?.votes ?? [],
   }

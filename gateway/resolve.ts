@@ -23,6 +23,9 @@ export type ResolveCode =
   | 'not_an_approver'
   | 'already_voted'
   | 'constraints_widen'
+  | 'binding_required'
+  | 'note_required'
+  | 'too_early'
   | 'stopped'
   | 'unavailable'
 
@@ -41,6 +44,8 @@ export type Resolved =
       readonly state?: State
       /** The resolution on record, when somebody was first. */
       readonly resolution?: Resolution
+      /** From when on the approval that came too early is possible. */
+      readonly approve_from?: string
     }
 
 type Wish = { readonly job: JobId; readonly by: string; readonly via: 'http' | 'nats'; readonly note: string }
@@ -66,7 +71,11 @@ export function cancel(io: Io, refusals: Refusals, wish: Wish): Promise<Resolved
 async function store(io: Io, refusals: Refusals, command: Command): Promise<Resolved> {
   try {
     // A job that never was leaves no command behind: guessing ids must not fill the stream.
-    if ((await io.chain.last(command.job)) === undefined) return notFound
+    const last = await io.chain.last(command.job)
+    if (last === undefined) return notFound
+    const unbound = command.type === 'resolve' && command.jobHash === undefined
+    // At the door: a command that is stored may be carried out by a gateway that was told otherwise.
+    if (unbound && io.config.approvals.requireBinding) return refuseUnbound(refusals, command, last)
     const appended = await io.bus.append(commandSubject(command.job), encodeCommand(command))
     if (appended.type !== 'stored')
       return { type: 'refused', code: 'unavailable', detail: 'the command could not be stored' }
@@ -79,6 +88,14 @@ async function store(io: Io, refusals: Refusals, command: Command): Promise<Reso
       detail: 'not finished: look at the job before trying again',
     }
   }
+}
+
+async function refuseUnbound(refusals: Refusals, command: Command, last: Position): Promise<Resolved> {
+  const code = 'binding_required'
+  const detail = 'send the job_hash of the job that you looked at'
+  const cause = shortHash(`unbound:${command.job}:${command.at}:${command.by}`)
+  await refusals.record({ job: command.job, principal: command.by, refuse: code, detail, cause })
+  return { type: 'refused', code, detail, state: last.record.data.state.to }
 }
 
 /** The same for the process that stores the command and for the one that gets it delivered. */
@@ -132,12 +149,14 @@ function outcomeOf(command: Command, done: Step, cause: string): Resolved {
     const refuse = done.type === 'refused' ? done.refuse : 'already_resolved'
     const detail = done.type === 'refused' ? done.detail : `the job is ${state}`
     const by = resolution === undefined ? '' : `; ${resolution.by} was first`
+    const from = refuse === 'too_early' ? data.approval?.approve_from : undefined
     return {
       type: 'refused',
       code: refuse as ResolveCode,
       detail: detail + by,
       state,
       ...(resolution && { resolution }),
+      ...(from && { approve_from: from }),
     }
   }
   if (command.type === 'cancel') {

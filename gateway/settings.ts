@@ -33,6 +33,7 @@ export const settingShapes = {
   fail_mode: z.enum(['closed', 'open']),
   fail_open_topics: z.array(Pattern),
   dispatch_timeout_sec: z.int().min(1).max(3600),
+  'approvals.require_binding': z.boolean(),
   log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
   'limits.replicas': z.int().min(1).max(5),
   'limits.intake_jobs_max': Count,
@@ -96,6 +97,13 @@ export const defaults: { [Key in SettingKey]?: Setting<Key> } = {
   'limits.quarantine_bytes_max': defaultLimits.quarantineBytesMax,
 }
 
+/** What depends on the profile. */
+export const profileDefaults: Record<Setting<'profile'>, { [Key in SettingKey]?: Setting<Key> }> = {
+  // The shortest call there is resolves by hand, and stands on record as such.
+  dev: { 'approvals.require_binding': false },
+  standard: { 'approvals.require_binding': true },
+}
+
 /** `http.port` -> `http-port`. */
 export const flagOf = (key: SettingKey): string => key.replaceAll(/[._]/g, '-')
 
@@ -129,6 +137,7 @@ export const fileSchema: z.ZodType<Record<string, unknown>> = (() => {
 export function fromText(key: SettingKey, text: string): unknown {
   const kind = settingShapes[key].def.type
   if (kind === 'number') return /^-?\d+$/.test(text) ? Number(text) : text
+  if (kind === 'boolean') return text === 'true' ? true : text === 'false' ? false : text
   if (kind === 'array') return text === '' ? [] : text.split(',').map((part) => part.trim())
   return text
 }

@@ -1,4 +1,5 @@
 import type { Approval, Resolution } from '../audit/event.ts'
+import { levelOf } from '../audit/approval.ts'
 import type { RecordData } from '../audit/record.ts'
 import { mayVote, tally } from '../policy/ballot.ts'
 import { canonicalJson } from '../policy/digest.ts'
@@ -29,11 +30,12 @@ export async function voting(io: Io, command: ResolveCommand, last: Position): P
     }
   if (thawedMs(io, data, approval.requested_at, approval.expires_at) <= io.nowMs())
     return { refuse: 'expired', detail: `the approval expired at ${approval.expires_at}` }
-  const refused = mayNot(io, command, data, approval) ?? staleBinding(command, data)
+  const refused =
+    mayNot(io, command, data, approval) ?? careless(command, approval) ?? staleBinding(command, data)
   if (refused !== undefined) return refused
   const vote = voteOf(command)
   const voted = { ...approval, votes: [...approval.votes, vote] }
-  switch (tally(approval.demands, voted.votes, io.topology)) {
+  switch (tally(approval.demands, voted.votes, io.topology, levelOf(approval))) {
     case 'rejected':
       return { event: 'rejected', resolution: vote, approval: voted }
     case 'open':
@@ -66,6 +68,24 @@ function mayNot(io: Io, { by }: ResolveCommand, data: RecordData, approval: Appr
     return { refuse: 'not_an_approver', detail: 'none of the thresholds of this approval counts your word' }
   if (approval.votes.some((vote) => vote.by === by))
     return { refuse: 'already_voted', detail: 'you have decided about this job; everybody does once' }
+  return undefined
+}
+
+/** What an approval must bring along by its level, and how long its rules let nobody be hasty. */
+function careless(command: ResolveCommand, approval: Approval): Refused | undefined {
+  const { decision, jobHash, policySnapshot, note } = command
+  if (decision === 'reject') return undefined
+  // By the time at which it came: carried out later, by another gateway, it was as early as before.
+  if (approval.approve_from !== undefined && Date.parse(command.at) < Date.parse(approval.approve_from))
+    return { refuse: 'too_early', detail: `this job can be approved from ${approval.approve_from} on` }
+  const level = levelOf(approval)
+  if (level !== 'normal' && note.trim() === '')
+    return { refuse: 'note_required', detail: `an approval of level ${level} says why, in a note` }
+  if (level === 'critical' && (jobHash === undefined || policySnapshot === undefined))
+    return {
+      refuse: 'binding_required',
+      detail: 'an approval of level critical names the job_hash and the policy_snapshot that you looked at',
+    }
   return undefined
 }
 

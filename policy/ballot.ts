@@ -1,5 +1,5 @@
-import type { ApprovalRequirement } from './merge.ts'
-import type { Threshold } from './rule.ts'
+import type { ApprovalRequirement } from './merge-approval.ts'
+import type { ApprovalLevel, Threshold } from './rule.ts'
 
 /** Who belongs to which group and has which role, as the configuration says it. */
 export type Membership = {
@@ -19,12 +19,14 @@ export function mayVote(demands: Demands, person: string, membership: Membership
 
 /**
  * What the votes so far come to. Every rule that asks for approval must have one of its thresholds reached; one rule whose
- * threshold of refusals is reached rejects the job, whatever the others say.
+ * threshold of refusals is reached rejects the job, whatever the others say. At level `critical` it takes two persons, whatever the
+ * thresholds say.
  */
 export function tally(
   demands: Demands,
   ballots: readonly Ballot[],
   membership: Membership,
+  level: ApprovalLevel,
 ): 'approved' | 'rejected' | 'open' {
   const count = (threshold: Threshold, decision: Ballot['decision']): number =>
     ballots.filter((ballot) => ballot.decision === decision && isFrom(threshold, ballot.by, membership))
@@ -36,8 +38,15 @@ export function tally(
   const approved = demands.every(({ thresholds }) =>
     thresholds.some((one) => count(one, 'approve') >= one.approve),
   )
-  return approved ? 'approved' : 'open'
+  const approvers = new Set(
+    ballots
+      .filter(({ by, decision }) => decision === 'approve' && mayVote(demands, by, membership))
+      .map(({ by }) => by),
+  )
+  return approved && approvers.size >= personsAtLeast[level] ? 'approved' : 'open'
 }
+
+const personsAtLeast: Readonly<Record<ApprovalLevel, number>> = { normal: 1, high: 1, critical: 2 }
 
 function isFrom({ from }: Threshold, person: string, membership: Membership): boolean {
   switch (from.kind) {

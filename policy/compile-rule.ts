@@ -1,20 +1,12 @@
+import { compileApproval } from './compile-approval.ts'
 import { compileCondition, normalList } from './compile-condition.ts'
 import { normalConstraints, type Constraints } from './constraints.ts'
-import { parseDurationMs } from './duration.ts'
-import type {
-  ApprovalTerms,
-  Condition,
-  DecisionWord,
-  OutputTerms,
-  Rule,
-  Threshold,
-  ThrottleKeyPart,
-  ThrottleTerms,
-} from './rule.ts'
+import { durationMs } from './duration.ts'
+import type { Condition, DecisionWord, OutputTerms, Rule, ThrottleKeyPart, ThrottleTerms } from './rule.ts'
 import type { RuleFile } from './schema.ts'
 
 /** What a policy leaves unsaid. */
-const defaults = { expiresIn: '1h', useWithin: '15m', maxWait: '5m' } as const
+const defaults = { maxWait: '5m' } as const
 
 /** A rule as written, complete. Rules of an overlay count only for the overlay's tenants. */
 export function compileRule(written: RuleFile, overlayTenants: readonly string[] | null): Rule {
@@ -69,44 +61,8 @@ function compileThrottle(ruleId: string, written: NonNullable<RuleFile['throttle
   }
 }
 
-function compileApproval(written: NonNullable<RuleFile['approval']>): ApprovalTerms {
-  return {
-    expiresInMs: durationMs(written.expires_in ?? defaults.expiresIn),
-    useWithinMs: durationMs(written.use_within ?? defaults.useWithin),
-    // Nobody approves an own job, whatever the file says or forgets.
-    exclude: normalList(['submitter', ...(written.exclude ?? [])]),
-    thresholds: (written.thresholds ?? [{ approve: 1 }]).map(compileThreshold),
-  }
-}
-
-function compileThreshold(written: {
-  name?: string | undefined
-  from?: unknown
-  approve: number
-  deny?: number | undefined
-}): Threshold {
-  const from = Object.entries(
-    (written.from ?? {}) as Partial<Record<'groups' | 'roles' | 'persons', readonly string[]>>,
-  )[0]
-  return {
-    ...(written.name === undefined ? {} : { name: written.name }),
-    from:
-      from === undefined
-        ? { kind: 'anyone', names: [] }
-        : { kind: from[0] as Threshold['from']['kind'], names: normalList(from[1]) },
-    approve: written.approve,
-    deny: written.deny ?? 1,
-  }
-}
-
 function compileOutput(written: NonNullable<RuleFile['output']>): OutputTerms {
   return { quarantine: normalList(written.quarantine ?? []), redact: normalList(written.redact ?? []) }
-}
-
-function durationMs(text: string): number {
-  const ms = parseDurationMs(text)
-  if (ms === undefined) throw new Error(`a duration passed the schema and is none: ${text}`)
-  return ms
 }
 
 /** A key that stands in the file without a value never gets this far; this only tells the compiler so. */

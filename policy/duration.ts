@@ -8,3 +8,10 @@ export function parseDurationMs(text: string): number | undefined {
   if (found === null) return undefined
   return Number(found[1]) * unitMs[found[2] as keyof typeof unitMs]
 }
+
+/** The same of a text that the schema has let through. */
+export function durationMs(text: string): number {
+  const ms = parseDurationMs(text)
+  if (ms === undefined) throw new Error(`a duration passed the schema and is none: ${text}`)
+  return ms
+}

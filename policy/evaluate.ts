@@ -1,10 +1,11 @@
 import type { Constraints } from './constraints.ts'
 import type { Job } from './job.ts'
-import type { ApprovalRequirement, Merged } from './merge.ts'
+import type { ApprovalRequirement } from './merge-approval.ts'
+import type { Merged } from './merge.ts'
 import type { OutputTerms, Policy, Rule, ThrottleTerms } from './rule.ts'
 import type { Truths } from './rule-index.ts'
 
-export type { ApprovalRequirement } from './merge.ts'
+export type { ApprovalRequirement } from './merge-approval.ts'
 
 /** The five outcomes; there is no sixth, and nothing stands for "unknown". */
 export type DecisionType = 'ALLOW' | 'DENY' | 'REQUIRE_APPROVAL' | 'THROTTLE' | 'ALLOW_WITH_CONSTRAINTS'

@@ -1,5 +1,6 @@
 import { evaluate } from './evaluate.ts'
 import { clausesOf, coverFormula, not } from './formula.ts'
+import { lintEscalations } from './lint-escalations.ts'
 import { lintTags } from './lint-tags.ts'
 import { overlapping } from './overlap.ts'
 import type { Policy, Rule } from './rule.ts'
@@ -29,6 +30,7 @@ export function lintPolicy(policy: Policy, searches: number = searchesMax): Lint
   const notCovered = matching.filter((rule) => !isCovered(looking, rule, pairs(rule)))
   for (const rule of notCovered) lintOverlaps(looking, rule, pairs(rule))
   lintTags(looking, notCovered, pairs)
+  lintEscalations(looking)
   if (left < 0) looking.undecided.push(`${-left} more questions, because the policy is large`)
   return { warnings: looking.warnings, undecided: looking.undecided }
 }

@@ -1,19 +1,8 @@
 import { attemptsTotalSecMax, meetConstraints, type Constraints } from './constraints.ts'
-import { canonicalJson, shortHash } from './digest.ts'
+import { mergedApproval, type ApprovalRequirement } from './merge-approval.ts'
 import { absent, PairTable } from './pair-table.ts'
 import type { Decision } from './evaluate.ts'
-import type { Excluded, OutputTerms, Rule, Threshold } from './rule.ts'
-
-/** What a person must agree to. `id` is a hash of the rules and their terms: the same requirement has the same id. */
-export type ApprovalRequirement = {
-  readonly id: string
-  readonly rules: readonly string[]
-  readonly expiresInMs: number
-  readonly useWithinMs: number
-  readonly exclude: readonly Excluded[]
-  /** Every rule's thresholds must be reached, each by itself. */
-  readonly demands: readonly { readonly rule: string; readonly thresholds: readonly Threshold[] }[]
-}
+import type { OutputTerms, Rule } from './rule.ts'
 
 /** Matching rules by what they want, each list in byte order of the ids, so that the first of a list is the one to name. */
 type Sorted = {
@@ -77,22 +66,6 @@ function withBoundedRetries(constraints: Constraints): Constraints {
   if (runtimeSec === undefined || retries === undefined) return constraints
   const retriesMax = Math.floor(attemptsTotalSecMax / runtimeSec) - 1
   return retries > retriesMax ? { ...constraints, max_retries: retriesMax } : constraints
-}
-
-/** What all of the rules' approvals come to. */
-function mergedApproval(approving: readonly Rule[]): ApprovalRequirement | null {
-  if (approving.length === 0) return null
-  const terms = approving.flatMap((rule) =>
-    rule.approval === null ? [] : [{ rule: rule.id, approval: rule.approval }],
-  )
-  return {
-    id: shortHash(canonicalJson(terms)),
-    rules: terms.map((term) => term.rule),
-    expiresInMs: Math.min(...terms.map((term) => term.approval.expiresInMs)),
-    useWithinMs: Math.min(...terms.map((term) => term.approval.useWithinMs)),
-    exclude: [...new Set(terms.flatMap((term) => term.approval.exclude))].toSorted(),
-    demands: terms.map(({ rule, approval }) => ({ rule, thresholds: approval.thresholds })),
-  }
 }
 
 /** What all of the rules' output blocks come to. */

@@ -58,25 +58,41 @@ export type ThrottleTerms = {
   readonly keyedBy: readonly ThrottleKeyPart[]
 }
 
+/** Some of the people, by what the configuration calls them; `anyone` has no names. */
+export type People = {
+  readonly kind: 'anyone' | 'groups' | 'roles' | 'persons'
+  readonly names: readonly string[]
+}
+
 /** Who may approve, and how many of them it takes to approve or to reject. The first threshold reached decides. */
 export type Threshold = {
   readonly name?: string
-  readonly from: {
-    readonly kind: 'anyone' | 'groups' | 'roles' | 'persons'
-    readonly names: readonly string[]
-  }
+  readonly from: People
   readonly approve: number
   readonly deny: number
 }
 
 export type Excluded = 'submitter' | 'agent_owner' | 'policy_author'
 
-/** What a rule asks of an approval. `exclude` always has the submitter: nobody approves an own job. */
+/** Who hears of an approval that is still open so long after the job was parked. It gives nobody the right to decide. */
+export type Escalation = { readonly to: People; readonly afterMs: number }
+
+/** How much care an approval takes: from `high` on a note, at `critical` also both hashes and two persons. */
+export type ApprovalLevel = 'normal' | 'high' | 'critical'
+
+/**
+ * What a rule asks of an approval. `exclude` always has the submitter: nobody approves an own job. What can be absent is absent
+ * where the file says nothing of it, so that a policy keeps its snapshot when the language learns a word.
+ */
 export type ApprovalTerms = {
   readonly expiresInMs: number
   readonly useWithinMs: number
   readonly exclude: readonly Excluded[]
   readonly thresholds: readonly Threshold[]
+  readonly remindAfterMs?: number
+  readonly waitAtLeastMs?: number
+  readonly level?: Exclude<ApprovalLevel, 'normal'>
+  readonly escalations?: readonly Escalation[]
 }
 
 /** Detector ids or classes whose findings a matching job's output must be kept back for, or redacted for. */

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { detectors } from './detectors.ts'
-import { anyListOf, duration, listOf, oneOf, someOf, whole, word } from './schema-parts.ts'
+import { anyListOf, duration, listOf, someOf, whole } from './schema-parts.ts'
 
 const absolutePath = z
   .string({ error: 'must be text' })
@@ -63,40 +63,6 @@ export const throttle = z
     path: ['max_wait'],
     message: 'has no meaning with on_limit: deny, which does not wait',
   })
-
-const names = listOf(word(200), 'names')
-
-const threshold = z
-  .strictObject(
-    {
-      name: word(100).optional(),
-      from: oneOf(
-        { groups: names.optional(), roles: names.optional(), persons: names.optional() },
-        'must be a map of groups, roles or persons',
-      ).optional(),
-      approve: whole(1, 20),
-      deny: whole(1, 20).optional(),
-    },
-    { error: 'must be a map with approve' },
-  )
-  .refine(
-    (wanted) => wanted.from?.persons === undefined || wanted.approve <= new Set(wanted.from.persons).size,
-    {
-      path: ['approve'],
-      message: 'asks for more persons than are named, so nobody could give this approval',
-    },
-  )
-
-/** Who must agree and for how long that holds. There is no way to write "allow when nobody answers". */
-export const approval = z.strictObject(
-  {
-    expires_in: duration('100ms', '30d').optional(),
-    use_within: duration('1s', '1h').optional(),
-    exclude: listOf(z.enum(['submitter', 'agent_owner', 'policy_author']), 'excluded persons').optional(),
-    thresholds: listOf(threshold, 'thresholds').max(10, 'must have at most 10 entries').optional(),
-  },
-  { error: 'must be a map of approval terms' },
-)
 
 const detectorNames = [
   ...detectors.map((detector) => detector.id),

@@ -1,5 +1,6 @@
 import * as z from 'zod'
-import { approval, constraints, output, throttle } from './schema-blocks.ts'
+import { approval } from './schema-approval.ts'
+import { constraints, output, throttle } from './schema-blocks.ts'
 import { condition, tagSource } from './schema-condition.ts'
 import { listOf, principal, tag, word } from './schema-parts.ts'
 

@@ -1,6 +1,7 @@
 import { meetConstraints } from './constraints.ts'
 import { canonicalJson } from './digest.ts'
 import type { DecisionType, Evaluation } from './evaluate.ts'
+import { approvalLevels } from './merge-approval.ts'
 import type { DecisionWord, ThrottleTerms } from './rule.ts'
 
 /** The rank of outcomes: the higher wins. */
@@ -34,10 +35,13 @@ export function looserIn(before: Evaluation, after: Evaluation): string | undefi
     const demands = new Set(after.approval.demands.map(({ thresholds }) => canonicalJson(thresholds)))
     const fewer = before.approval.demands.find(({ thresholds }) => !demands.has(canonicalJson(thresholds)))
     if (fewer !== undefined) return `the approval that ${fewer.rule} asks for is another`
-    const { exclude, expiresInMs, useWithinMs } = after.approval
+    const { exclude, expiresInMs, useWithinMs, waitAtLeastMs, level } = after.approval
     if (expiresInMs > before.approval.expiresInMs) return 'an approval may take longer'
     if (useWithinMs > before.approval.useWithinMs) return 'an approval may be used for longer'
     if (before.approval.exclude.some((who) => !exclude.includes(who))) return 'more persons may approve'
+    if (waitAtLeastMs < before.approval.waitAtLeastMs) return 'an approval may come earlier'
+    if (approvalLevels.indexOf(level) < approvalLevels.indexOf(before.approval.level))
+      return `an approval of level ${before.approval.level} is one of level ${level} now`
   }
   const { constraints } = before.decision
   const both = meetConstraints(constraints, after.decision.constraints)

@@ -8,7 +8,7 @@ import type { Witness } from './witness.ts'
  * the clauses that exclude each other.
  */
 export type Warning = {
-  readonly code: 'never-matches' | 'covered' | 'overlap' | 'missing-tag'
+  readonly code: 'never-matches' | 'covered' | 'overlap' | 'missing-tag' | 'escalates-past'
   readonly rule_id: string
   readonly message: string
   readonly other_rule_ids?: readonly string[]

@@ -4,7 +4,14 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { loadConfig, readSettings, type ConfigSources } from '../../gateway/config.ts'
-import { defaults, flagOf, secretKeys, settingKeys, variablesOf } from '../../gateway/settings.ts'
+import {
+  defaults,
+  flagOf,
+  profileDefaults,
+  secretKeys,
+  settingKeys,
+  variablesOf,
+} from '../../gateway/settings.ts'
 import { scratchFolder } from '../helpers/scratch.ts'
 
 describe('settings', () => {
@@ -81,6 +88,18 @@ describe('settings', () => {
     expect(await problems(sources({ flags: { profile: 'dev', 'http-host': host } }))).toEqual([])
   })
 
+  test('a decision must name what it is about, except in profile dev or where the file says so', async () => {
+    const key = 'approvals.require_binding'
+    expect(await shown(key, sources())).toEqual({ key, value: true, origin: 'default of profile standard' })
+    const dev = sources({ flags: { profile: 'dev' } })
+    expect(await shown(key, dev)).toEqual({ key, value: false, origin: 'default of profile dev' })
+    await file('approvals:\n  require_binding: true\n')
+    expect((await shown(key, dev))?.value).toBe(true)
+    const env = { SLUICE_APPROVALS_REQUIRE_BINDING: 'false' }
+    expect((await shown(key, sources({ env })))?.value).toBe(false)
+    expect(await problems(sources({ env: { SLUICE_APPROVALS_REQUIRE_BINDING: 'no' } }))).toHaveLength(1)
+  })
+
   test('failing open needs the topics written down, and topics need the mode written down', async () => {
     expect(await problems(sources({ flags: { 'fail-mode': 'open' } }))).toEqual([
       expect.stringContaining('fail_open_topics'),
@@ -142,6 +161,10 @@ describe('settings', () => {
     expect(new Set(settingKeys.map(flagOf)).size).toBe(settingKeys.length)
     expect(new Set(settingKeys.flatMap(variablesOf)).size).toBe(settingKeys.flatMap(variablesOf).length)
     const without = settingKeys.filter((key) => defaults[key] === undefined && !secretKeys.has(key))
-    expect(without).toEqual(['nats.password_file', 'nats.nkey_seed_file'])
+    expect(without).toEqual([
+      'nats.password_file',
+      'nats.nkey_seed_file',
+      ...Object.keys(profileDefaults.dev),
+    ])
   })
 })

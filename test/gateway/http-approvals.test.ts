@@ -112,6 +112,7 @@ describe('the list', () => {
       policy_snapshot: record?.data.decision.policy_snapshot,
       requested_at: record?.data.approval?.requested_at,
       expires_at: record?.data.approval?.expires_at,
+      level: 'normal',
       demands: record?.data.approval?.demands,
       votes: [],
     })

@@ -35,6 +35,7 @@ export async function testConfig(
     failOpenTopics: [],
     dispatchTimeoutSec: 300,
     limits: defaultLimits,
+    approvals: { requireBinding: false },
     logLevel: (process.env['SLUICE_TEST_LOG'] as Config['logLevel'] | undefined) ?? 'silent',
     ...more,
   }

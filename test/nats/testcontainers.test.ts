@@ -79,6 +79,7 @@ test('on a server in a container a job goes from an agent to a worker and back',
     failOpenTopics: [],
     dispatchTimeoutSec: 300,
     limits: inputs.limits,
+    approvals: { requireBinding: false },
     logLevel: 'silent',
   })
   const worker = await connect({

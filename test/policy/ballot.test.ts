@@ -26,7 +26,7 @@ test.each([
   ['two against one', [...yes('ann'), ...no('bob', 'cho')], 'rejected'],
   ['an admin against', [...yes('ann'), ...no('zoe')], 'rejected'],
 ] as const)('one admin or two of ops: %s leaves it %s', (_name, ballots, wanted) => {
-  expect(tally(adminOrTwoOps, ballots, membership)).toBe(wanted)
+  expect(tally(adminOrTwoOps, ballots, membership, 'normal')).toBe(wanted)
 })
 
 test('every rule that asks must be satisfied, and any of them can reject', () => {
@@ -34,9 +34,9 @@ test('every rule that asks must be satisfied, and any of them can reject', () =>
     ...adminOrTwoOps,
     { rule: 'r2', thresholds: [{ from: from('persons', 'eve'), approve: 1, deny: 1 }] },
   ]
-  expect(tally(both, yes('zoe'), membership)).toBe('open')
-  expect(tally(both, yes('zoe', 'eve'), membership)).toBe('approved')
-  expect(tally(both, [...yes('zoe'), ...no('eve')], membership)).toBe('rejected')
+  expect(tally(both, yes('zoe'), membership, 'normal')).toBe('open')
+  expect(tally(both, yes('zoe', 'eve'), membership, 'normal')).toBe('approved')
+  expect(tally(both, [...yes('zoe'), ...no('eve')], membership, 'normal')).toBe('rejected')
 })
 
 test('a group named like something every object has is a group without members', () => {
@@ -44,5 +44,17 @@ test('a group named like something every object has is a group without members',
     { rule: 'r', thresholds: [{ from: from('groups', 'constructor', '__proto__'), approve: 1, deny: 1 }] },
   ]
   expect(mayVote(odd, 'ann', membership)).toBe(false)
-  expect(tally(odd, yes('ann'), membership)).toBe('open')
+  expect(tally(odd, yes('ann'), membership, 'normal')).toBe('open')
+})
+
+test('critical takes two persons, whatever the thresholds say, and only those whose word counts', () => {
+  const one = [{ rule: 'r1', thresholds: [{ from: from('anyone'), approve: 1, deny: 1 }] }]
+  const some = [{ rule: 'r1', thresholds: [{ from: from('groups', 'ops'), approve: 1, deny: 1 }] }]
+  expect(tally(one, yes('ann'), membership, 'critical')).toBe('open')
+  expect(tally(one, yes('ann', 'ann'), membership, 'critical')).toBe('open')
+  expect(tally(one, yes('ann', 'bob'), membership, 'critical')).toBe('approved')
+  expect(tally(one, yes('ann'), membership, 'high')).toBe('approved')
+  expect(tally(one, no('ann'), membership, 'critical')).toBe('rejected')
+  expect(tally(some, yes('ann', 'stranger'), membership, 'critical')).toBe('open')
+  expect(tally(some, yes('ann', 'bob'), { ...membership, groups: { ops: ['bob'] } }, 'critical')).toBe('open')
 })

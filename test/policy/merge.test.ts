@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { compilePolicy } from '../../policy/compile.ts'
+import { approvalLevels } from '../../policy/merge-approval.ts'
 import { evaluate, type Evaluation, type Facts } from '../../policy/evaluate.ts'
 import type { Job } from '../../policy/job.ts'
 import { loadPolicy } from '../../policy/load.ts'
@@ -81,11 +82,15 @@ describe('order', () => {
 
 /** How far a job is from running: more is stricter. */
 function strictness({ decision, throttles, approval }: Evaluation): readonly number[] {
-  if (decision.type === 'DENY') return [Infinity, Infinity, Infinity, Infinity]
+  if (decision.type === 'DENY') return Array.from({ length: 8 }, () => Infinity)
   const { constraints } = decision
   return [
     throttles.length,
     approval?.rules.length ?? 0,
+    approval?.waitAtLeastMs ?? 0,
+    approvalLevels.indexOf(approval?.level ?? 'normal'),
+    -(approval?.expiresInMs ?? Infinity),
+    -(approval?.remindAfterMs ?? Infinity),
     -(constraints?.max_runtime_sec ?? Infinity),
     -(constraints?.max_retries ?? Infinity),
   ]
@@ -214,6 +219,27 @@ describe('requirements that join', () => {
         { rule: 'one', thresholds: [{ from: { kind: 'groups', names: ['ops'] }, approve: 2, deny: 1 }] },
         { rule: 'two', thresholds: [{ from: { kind: 'anyone', names: [] }, approve: 1, deny: 1 }] },
       ],
+      remindAfterMs: null,
+      escalations: [],
+      waitAtLeastMs: 0,
+      level: 'normal',
+    })
+  })
+
+  it('take the earliest reminder, the longest wait, the highest level and all escalations', () => {
+    const policy = policyOf(
+      '{id: one, match: {}, decision: require_approval, approval: {remind_at: 9m, wait_at_least: 1m, level: high, escalate_to: {groups: [b, a], after: 20m}}}',
+      '{id: two, match: {}, decision: require_approval, approval: {remind_at: 5m, wait_at_least: 2m, level: critical, escalate_to: [{persons: [ann], after: 10m}, {groups: [a, b], after: 20m}]}}',
+      '{id: three, match: {}, decision: require_approval}',
+    )
+    expect(evaluate(policy, someJob, facts).approval).toMatchObject({
+      remindAfterMs: 300_000,
+      waitAtLeastMs: 120_000,
+      level: 'critical',
+      escalations: [
+        { to: { kind: 'persons', names: ['ann'] }, afterMs: 600_000 },
+        { to: { kind: 'groups', names: ['a', 'b'] }, afterMs: 1_200_000 },
+      ],
     })
   })
 
@@ -226,6 +252,12 @@ describe('requirements that join', () => {
       idOf(one),
     )
     expect(idOf('{id: two, match: {}, decision: require_approval}')).not.toBe(idOf(one))
+    const withTerms = (terms: string) =>
+      idOf(`{id: one, match: {}, decision: require_approval, approval: {${terms}}}`)
+    expect(withTerms('level: high')).not.toBe(idOf(one))
+    expect(withTerms('wait_at_least: 1s')).not.toBe(idOf(one))
+    // Who hears of it changes nothing about what is asked.
+    expect(withTerms('level: normal, remind_at: 1m, escalate_to: {groups: [x], after: 2m}')).toBe(idOf(one))
   })
 
   it('keep back an output for what one rule quarantines though another only redacts it', () => {

@@ -14,6 +14,17 @@ export type NaiveOutcome = {
   readonly tier: string | undefined
   readonly throttles: readonly string[]
   readonly approvers: readonly string[]
+  readonly care: NaiveCare | undefined
+}
+
+/** What the rules that ask for approval come to together, in the file's own units made milliseconds. */
+export type NaiveCare = {
+  readonly expires: number
+  readonly remind: number | undefined
+  readonly wait: number
+  readonly level: string
+  /** Sorted texts, each once. */
+  readonly escalations: readonly string[]
 }
 
 export function naiveEvaluate(files: readonly PolicyFile[], job: Job, facts: Facts): NaiveOutcome {
@@ -44,6 +55,7 @@ export function naiveEvaluate(files: readonly PolicyFile[], job: Job, facts: Fac
     tier,
     throttles: type === 'DENY' ? [] : waiting,
     approvers: type === 'DENY' ? [] : ids('require_approval'),
+    care: type === 'DENY' ? undefined : care(matching.map(({ rule }) => rule)),
   })
   if (ids('deny').length > 0) return outcome('DENY', ids('deny')[0])
   if (matching.every(({ overlay }) => overlay !== undefined)) return outcome('DENY', 'sluice.no-match')
@@ -52,6 +64,37 @@ export function naiveEvaluate(files: readonly PolicyFile[], job: Job, facts: Fac
   if (ids('allow_with_constraints').length > 0)
     return outcome('ALLOW_WITH_CONSTRAINTS', ids('allow_with_constraints')[0])
   return outcome('ALLOW', matching[0]?.rule.id)
+}
+
+function care(matching: readonly RuleFile[]): NaiveCare | undefined {
+  const asking = matching.filter(({ decision }) => decision === 'require_approval')
+  if (asking.length === 0) return undefined
+  let expires = Infinity
+  let remind: number | undefined
+  let wait = 0
+  let level = 'normal'
+  const escalations = new Set<string>()
+  for (const { approval = {} } of asking) {
+    expires = Math.min(expires, ms(approval.expires_in ?? '1h'))
+    if (approval.remind_at !== undefined) remind = Math.min(remind ?? Infinity, ms(approval.remind_at))
+    wait = Math.max(wait, ms(approval.wait_at_least ?? '0s'))
+    if (approval.level === 'critical' || (approval.level === 'high' && level === 'normal'))
+      level = approval.level
+    const written = approval.escalate_to ?? []
+    for (const { after, ...who } of Array.isArray(written) ? written : [written])
+      for (const [kind, names] of Object.entries(who))
+        escalations.add(escalationText(kind, names ?? [], ms(after)))
+  }
+  return { expires, remind, wait, level, escalations: [...escalations].sort() }
+}
+
+export function escalationText(kind: string, names: readonly string[], afterMs: number): string {
+  return `${kind} ${[...new Set(names)].sort().join(',')} after ${afterMs}`
+}
+
+function ms(text: string): number {
+  const unit = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 }[text.replace(/\d+/, '')]
+  return Number.parseInt(text) * (unit ?? NaN)
 }
 
 function covers(rule: RuleFile, job: Job, tags: readonly string[], nowMs: number): boolean {

@@ -139,9 +139,32 @@ function rule(dice: Dice, id: string, overlay: boolean): RuleFile {
     ...(dice.chance(20) ? { unless: condition(dice, true) } : {}),
     decision: words,
     ...(words === 'throttle' ? { throttle: { rate: 1 + dice.below(9), per: '1s' } } : {}),
+    ...(words === 'require_approval' && dice.chance(60) ? { approval: approvalTerms(dice) } : {}),
     ...(words === 'allow_with_constraints'
       ? { constraints: { max_runtime_sec: 1 + dice.below(60), max_retries: dice.below(3) } }
       : {}),
+  }
+}
+
+const waits = ['100ms', '1s', '90s', '5m', '1h', '2d']
+const people: readonly { groups?: string[]; roles?: string[]; persons?: string[] }[] = [
+  { groups: ['ops'] },
+  { roles: ['admin', 'ops'] },
+  { persons: ['ann'] },
+]
+
+function approvalTerms(dice: Dice): NonNullable<RuleFile['approval']> {
+  const escalation = () => ({
+    ...dice.one(people),
+    after: dice.one(waits),
+  })
+  return {
+    expires_in: dice.one(['3d', '10d']),
+    ...(dice.chance(50) ? { remind_at: dice.one(waits) } : {}),
+    ...(dice.chance(50) ? { wait_at_least: dice.one(waits) } : {}),
+    ...(dice.chance(50) ? { level: dice.one(['normal', 'high', 'critical'] as const) } : {}),
+    ...(dice.chance(30) ? { escalate_to: escalation() } : {}),
+    ...(dice.chance(30) ? { escalate_to: [escalation(), escalation()] } : {}),
   }
 }
 

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { compilePolicy } from '../../policy/compile.ts'
 import { evaluate, type Evaluation } from '../../policy/evaluate.ts'
 import { Merges } from '../../policy/merge.ts'
-import { naiveEvaluate, type NaiveOutcome } from './naive.ts'
+import { escalationText, naiveEvaluate, type NaiveOutcome } from './naive.ts'
 import { Dice, randomFiles, randomJob } from './random-policy.ts'
 
 function summary({ decision, throttles, approval, tags }: Evaluation): NaiveOutcome {
@@ -14,6 +14,18 @@ function summary({ decision, throttles, approval, tags }: Evaluation): NaiveOutc
     tier: decision.risk_tier,
     throttles: throttles.map((throttle) => throttle.ruleId),
     approvers: approval?.rules ?? [],
+    care:
+      approval === null
+        ? undefined
+        : {
+            expires: approval.expiresInMs,
+            remind: approval.remindAfterMs ?? undefined,
+            wait: approval.waitAtLeastMs,
+            level: approval.level,
+            escalations: approval.escalations
+              .map(({ to, afterMs }) => escalationText(to.kind, to.names, afterMs))
+              .toSorted(),
+          },
   }
 }
 

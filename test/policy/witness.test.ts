@@ -44,6 +44,18 @@ function validJob(dice: Dice): Job {
 }
 
 describe('warnings', () => {
+  it('name those who would hear of an escalation and could do nothing', () => {
+    const rule = (thresholds: string, to: string) =>
+      `  - {id: ask, match: {}, decision: require_approval, approval: {thresholds: [${thresholds}], escalate_to: {${to}, after: 5m}}}\n`
+    const past = [
+      { code: 'escalates-past', rule_id: 'ask', message: expect.stringContaining('groups bosses,') },
+    ]
+    expect(warningsOf(rule('{from: {groups: [ops]}, approve: 1}', 'groups: [ops, bosses]'))).toEqual(past)
+    expect(warningsOf(rule('{from: {roles: [bosses]}, approve: 1}', 'groups: [bosses]'))).toEqual(past)
+    expect(warningsOf(rule('{from: {groups: [bosses]}, approve: 1}', 'groups: [bosses]'))).toEqual([])
+    expect(warningsOf(rule('{approve: 1}', 'groups: [bosses]'))).toEqual([])
+  })
+
   it.each([
     ['topics: ["job.a.*"]', 'topics: ["job.a.*"]', ['match.topics', 'unless']],
     ['risk_tags: {any: [x], none: [x]}', '', ['match.risk_tags']],
