@@ -9,7 +9,7 @@ nats-server, gateways, demo workers. For trying things out, not for production.
 
   --policy FILE     another policy; changes of the file take effect while it runs
   --data-dir DIR    where everything is kept (default .sluice/dev); removing it is starting afresh
-  --http-port N     the first gateway's port (default 8081, or any if that is taken)
+  --http-port N     the first gateway's port, 0 for any (default 8081, or any if that is taken)
   --nats-port N     the server's port (default any)
   --gateways N      how many gateways (default 1)
   --no-demo         no demo workers; their credentials are there for yours

@@ -12,7 +12,8 @@ export type Ports =
 const defaultHttpPort = 8081
 const portsFile = 'ports.json'
 
-/** A port that was asked for must be free; one that nobody asked for gives way. -1 is any. */
+/** A port that was asked for must be free; one that nobody asked for gives way. 0 asks for any; -1 is
+ * what the server calls that. */
 export async function choosePorts(options: DevOptions, dataDir: string): Promise<Ports> {
   for (const [flag, port] of [
     ['--http-port', options.httpPort],
@@ -22,7 +23,7 @@ export async function choosePorts(options: DevOptions, dataDir: string): Promise
       return { ok: false, problem: `${flag} ${port}: this port is taken` }
   }
   const first = await freePort(options.httpPort ?? defaultHttpPort)
-  const http = [{ port: first, asked: options.httpPort !== undefined }]
+  const http = [{ port: first, asked: Boolean(options.httpPort) }]
   while (http.length < options.gateways) http.push({ port: await freePort(0), asked: false })
   return { ok: true, nats: await natsPort(options, dataDir), http }
 }
@@ -39,7 +40,7 @@ export function portNotes(options: DevOptions, httpUrl: string): string[] {
 }
 
 async function natsPort(options: DevOptions, dataDir: string): Promise<number> {
-  if (options.natsPort !== undefined) return options.natsPort
+  if (options.natsPort !== undefined) return options.natsPort || -1
   const text = await readFile(join(dataDir, portsFile), 'utf8').catch(() => '{}')
   const last = (JSON.parse(text) as { nats?: number }).nats
   return last !== undefined && (await isFree(last)) ? last : -1

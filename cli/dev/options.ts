@@ -37,11 +37,11 @@ export function readDevOptions(args: readonly string[], env: NodeJS.ProcessEnv):
   if (read.flags.has('help')) return { type: 'help' }
   if (read.rest.length > 0)
     return { type: 'usage', problem: `what is '${read.rest[0]}'? sluice dev takes options only` }
-  const httpPort = numberIn(read.text['http-port'], 1, 65_535)
-  const natsPort = numberIn(read.text['nats-port'], 1, 65_535)
+  const httpPort = numberIn(read.text['http-port'], 0, 65_535)
+  const natsPort = numberIn(read.text['nats-port'], 0, 65_535)
   const gateways = numberIn(read.text['gateways'] ?? '1', 1, gatewaysMax)
   if (httpPort === 'wrong' || natsPort === 'wrong')
-    return { type: 'usage', problem: 'a port is a number from 1 to 65535' }
+    return { type: 'usage', problem: 'a port is a number from 1 to 65535, or 0 for any that is free' }
   if (gateways === 'wrong')
     return { type: 'usage', problem: `--gateways is a number from 1 to ${gatewaysMax}` }
   return {

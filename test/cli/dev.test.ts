@@ -60,7 +60,9 @@ describe('sluice dev', () => {
   })
 
   test('gives out a credential that works for everybody in the topology', async () => {
-    const { credentials, nats_url } = await (await start(['--no-demo'])).ready
+    const { credentials, nats_url } = await (
+      await start(['--no-demo', '--http-port', '0', '--nats-port', '0'])
+    ).ready
     const topology = await demoTopology()
     const agents = topology.tenants.flatMap((tenant) => tenant.agents.map((agent) => agent.user))
     const workers = topology.pools.flatMap((pool) => pool.workers)
