@@ -4,17 +4,19 @@ import { pathToFileURL } from 'node:url'
 import { readArguments } from '../cli/arguments.ts'
 import { findNats } from '../cli/dev/nats-binary.ts'
 import { exitCodes } from '../cli/exit-codes.ts'
+import { approvalsTable, runApprovals } from './approvals.ts'
 import { benchPolicy } from './policy-suite.ts'
 import { runPipeline } from './pipeline.ts'
 import { describeMachine, describeVersions, pipelineTable } from './report.ts'
 import type { Load } from './round.ts'
 
-const help = `usage: npm run bench -- [pipeline] [policy] [--json] [options]
+const help = `usage: npm run bench -- [pipeline] [policy] [approvals] [--json] [options]
 
 pipeline   jobs from an agent's publish to a worker's receipt: through the gate, through the two bare writes,
            through a relay that stores nothing; one after the other in every round, medians of the rounds
 policy     the evaluator at 10 to 100000 rules beside JSON.parse of the same jobs, and beside other engines
            with the same rules and jobs; one after the other in every round, medians of the rounds
+approvals  the first page of the list, resolving one and a restart, while many jobs wait for a person
 
   --json             one line of JSON on standard output
   --rounds N         default 5
@@ -26,6 +28,8 @@ policy     the evaluator at 10 to 100000 rules beside JSON.parse of the same job
   --cpu-prof FOLDER  a processor profile of each governed gateway
   --sizes N,N        policy: numbers of rules, default 10,100,1000,10000,100000
   --peer-sizes N,N   policy: those at which other engines run as well, default 10,100,1000,10000; 0 is none
+  --parked N         approvals: jobs that wait meanwhile, default 10000
+  --calls N          approvals: pages listed and jobs resolved, default 500
   --write            policy: put the table into docs/benchmarks.md`
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
@@ -44,6 +48,8 @@ export async function run(args: readonly string[]): Promise<number> {
     'cpu-prof': 'text',
     sizes: 'text',
     'peer-sizes': 'text',
+    parked: 'text',
+    calls: 'text',
     write: 'flag',
   })
   const problem = given.ok ? unknownSuite(given.rest) : given.problem
@@ -60,12 +66,12 @@ export async function run(args: readonly string[]): Promise<number> {
     say(`${read.problem}\n\n${help}`)
     return exitCodes.usage
   }
-  const suites = given.rest.length === 0 ? ['pipeline', 'policy'] : given.rest
+  const suites = given.rest.length === 0 ? names : given.rest
   const policy = suites.includes('policy')
     ? await benchPolicy(given, suites.length > 1, say).catch(whyNot)
     : null
   if (policy === undefined) return exitCodes.failed
-  if (!suites.includes('pipeline')) return exitCodes.ok
+  if (suites.every((name) => name === 'policy')) return exitCodes.ok
   const found = await findNats(env, say)
   if (!found.ok) {
     for (const line of found.lines) say(line)
@@ -73,18 +79,26 @@ export async function run(args: readonly string[]): Promise<number> {
   }
   const machine = describeMachine()
   const { binary } = found.nats
-  const pipeline = await runPipeline({ ...read, binary, profileDir: given.text['cpu-prof'], say }).catch(
-    whyNot,
-  )
+  const profileDir = given.text['cpu-prof']
+  const pipeline = suites.includes('pipeline')
+    ? await runPipeline({ ...read, binary, profileDir, say }).catch(whyNot)
+    : null
   if (pipeline === undefined) return exitCodes.failed
+  const { parked, calls } = read
+  const approvals = suites.includes('approvals')
+    ? await runApprovals({ binary, profileDir, parked, calls, say }).catch(whyNot)
+    : null
+  if (approvals === undefined) return exitCodes.failed
   const versions = await describeVersions(found.nats)
-  if (given.flags.has('json'))
-    console.log(JSON.stringify({ pipeline, ...(policy === null ? {} : { policy }), machine, versions }))
-  else {
+  if (given.flags.has('json')) {
+    const figures = Object.entries({ pipeline, approvals, policy }).filter(([, suite]) => suite !== null)
+    console.log(JSON.stringify({ ...Object.fromEntries(figures), machine, versions }))
+  } else {
     console.log(
       `${machine.cpu}, ${machine.cores} cores; Node ${versions.node}, nats-server ${versions.nats_server}\n`,
     )
-    console.log(pipelineTable(pipeline))
+    if (pipeline !== null) console.log(`${pipelineTable(pipeline)}\n`)
+    if (approvals !== null) console.log(approvalsTable(approvals))
   }
   return exitCodes.ok
 }
@@ -95,8 +109,10 @@ function whyNot(error: unknown): undefined {
   say(`bench: ${error instanceof Error ? error.message : String(error)}${cause}`)
 }
 
+const names: readonly string[] = ['pipeline', 'policy', 'approvals']
+
 function unknownSuite(rest: readonly string[]): string | undefined {
-  const unknown = rest.find((name) => name !== 'pipeline' && name !== 'policy')
+  const unknown = rest.find((name) => !names.includes(name))
   return unknown === undefined ? undefined : `there is no suite ${unknown}`
 }
 
@@ -107,6 +123,8 @@ const defaults = {
   'open-jobs': 2_000,
   'open-rate': 1_000,
   window: 4_096,
+  parked: 10_000,
+  calls: 500,
 }
 const countMax = 2_000_000
 /** The worker says only every so often what it got; a smaller window would run dry in between. */
@@ -114,7 +132,7 @@ const windowMin = 256
 
 function readLoad(
   text: Readonly<Record<string, string>>,
-): { ok: true; rounds: number; load: Load } | { ok: false; problem: string } {
+): { ok: true; rounds: number; parked: number; calls: number; load: Load } | { ok: false; problem: string } {
   const values = { ...defaults }
   for (const name of Object.keys(defaults) as (keyof typeof defaults)[]) {
     const value = Number(text[name] ?? defaults[name])
@@ -127,6 +145,8 @@ function readLoad(
   return {
     ok: true,
     rounds: values.rounds,
+    parked: values.parked,
+    calls: values.calls,
     load: {
       warmUp: values['warm-up'],
       jobs: values.jobs,

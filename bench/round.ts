@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises'
-
 import { startChild, type Child } from './children.ts'
+import { cpuUs } from './cpu.ts'
 import type { AgentOrder, AgentWord, Sample, WorkerOrder, WorkerWord } from './protocol.ts'
 import { readTrail, type Trail } from './trail.ts'
 import type { Ground } from './variants.ts'
@@ -124,15 +123,4 @@ async function check(
     throw new Error(`${published} jobs published, ${trail.records} records of ${trail.jobs} jobs in AUDIT`)
   }
   return { trail, sample }
-}
-
-const ticksPerSec = 100
-
-/** User and system time of a process so far; NaN where there is no /proc. */
-async function cpuUs(pid: number): Promise<number> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
-  if (text === undefined) return NaN
-  // The second field is the command in brackets and may hold anything; the two times are the 14th and the 15th.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  return ((Number(fields[11]) + Number(fields[12])) / ticksPerSec) * 1_000_000
 }

@@ -5,7 +5,6 @@ import {
   type ConnectionOptions,
   type Msg,
   type MsgHdrs,
-  type NatsConnection,
 } from '@nats-io/transport-node'
 import {
   BusError,
@@ -59,14 +58,23 @@ export type BusOptions = {
   readonly onStatus?: (event: string) => void
 }
 
-const appendTimeoutMs = 5_000
+const askTimeoutMs = 5_000
 const sweepEveryMs = 250
 
 type Waiting = {
-  readonly resolve: (appended: Appended) => void
+  readonly heard: (message: Msg) => void
   readonly reject: (error: Error) => void
   readonly deadlineMs: number
 }
+
+/** Publishes with an address for the one answer, and hears it; rejects with `BusError` when it is not known what became of it. */
+type Ask = <T>(
+  subject: string,
+  body: Uint8Array | string,
+  headers: MsgHdrs | undefined,
+  timeoutMs: number,
+  read: (message: Msg) => T,
+) => Promise<T>
 
 /** Opens the connection; reconnects for ever, because a gateway without its bus only waits. */
 export async function connectBus(options: BusOptions): Promise<Bus> {
@@ -90,15 +98,15 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       const entry = waiting.get(key)
       if (entry === undefined) return
       waiting.delete(key)
-      settle(entry, message.data)
+      entry.heard(message)
     },
   })
   const sweep = setInterval(() => {
     const nowMs = performance.now()
     for (const [key, entry] of waiting) {
-      if (entry.deadlineMs > nowMs) break // Insertion order is deadline order.
+      if (entry.deadlineMs > nowMs) continue
       waiting.delete(key)
-      entry.reject(new BusError('no acknowledgement in time: the outcome is unknown'))
+      entry.reject(new BusError('no answer in time: the outcome is unknown', 503))
     }
   }, sweepEveryMs)
   sweep.unref()
@@ -115,6 +123,25 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     }
   }
   void watch() // Ends with the connection.
+  const ask: Ask = (subject, body, headers, timeoutMs, read) =>
+    new Promise((resolve, reject) => {
+      if (!up) return reject(new BusError('disconnected: nothing was sent', 503))
+      const key = (counter++).toString(36)
+      const heard = (message: Msg): void => {
+        try {
+          resolve(read(message))
+        } catch (error) {
+          reject(error as Error)
+        }
+      }
+      waiting.set(key, { heard, reject, deadlineMs: performance.now() + timeoutMs })
+      try {
+        nc.publish(subject, body, { reply: acks + key, headers: headers as MsgHdrs })
+      } catch (error) {
+        waiting.delete(key)
+        reject(new BusError(error instanceof Error ? error.message : 'publish failed'))
+      }
+    })
 
   return {
     get serverVersion() {
@@ -125,32 +152,29 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     },
     connected: () => up && !nc.isClosed(),
     append: (subject, body, append = {}) =>
-      new Promise((resolve, reject) => {
-        if (!up) return reject(new BusError('disconnected: nothing was sent'))
-        const key = (counter++).toString(36)
-        waiting.set(key, { resolve, reject, deadlineMs: performance.now() + appendTimeoutMs })
-        try {
-          nc.publish(subject, body, { reply: acks + key, headers: appendHeaders(append) as MsgHdrs })
-        } catch (error) {
-          waiting.delete(key)
-          reject(new BusError(error instanceof Error ? error.message : 'publish failed'))
-        }
-      }),
+      ask(subject, body, appendHeaders(append), askTimeoutMs, ({ data }) => parseAck(data)),
     publish: (subject, body, headers, reply) => {
       const options: { headers?: MsgHdrs; reply?: string } = {}
       if (headers !== undefined) options.headers = natsHeaders(headers)
       if (reply !== undefined) options.reply = reply
       nc.publish(subject, body, options)
     },
-    request: (subject, body, timeoutMs = 5_000) => requestJson(nc, subject, body, timeoutMs),
+    request: (subject, body, timeoutMs = askTimeoutMs) => requestJson(ask, subject, body, timeoutMs),
     last: async (stream, subject) =>
       storedFromApi(
-        await missing(requestJson(nc, `$JS.API.STREAM.MSG.GET.${stream}`, { last_by_subj: subject }, 5_000)),
+        await missing(
+          requestJson(ask, `$JS.API.STREAM.MSG.GET.${stream}`, { last_by_subj: subject }, askTimeoutMs),
+        ),
       ),
-    get: (stream, sequence) => directGet(nc, stream, sequence),
+    get: (stream, sequence) => directGet(ask, stream, sequence),
     remove: async (stream, sequence) => {
       await missing(
-        requestJson(nc, `$JS.API.STREAM.MSG.DELETE.${stream}`, { seq: sequence, no_erase: true }, 5_000),
+        requestJson(
+          ask,
+          `$JS.API.STREAM.MSG.DELETE.${stream}`,
+          { seq: sequence, no_erase: true },
+          askTimeoutMs,
+        ),
       )
     },
     subscribe: (subject, queue, handle) => {
@@ -218,33 +242,25 @@ function appendHeaders(options: AppendOptions): MsgHdrs | undefined {
   return natsHeaders(options.headers ?? {}, expected + messageId)
 }
 
-function settle(entry: Waiting, ack: Uint8Array): void {
-  try {
-    entry.resolve(parseAck(ack))
-  } catch (error) {
-    entry.reject(error as Error)
-  }
-}
-
-async function requestJson(
-  nc: NatsConnection,
+function requestJson(
+  ask: Ask,
   subject: string,
   body: unknown,
   timeoutMs: number,
 ): Promise<Record<string, unknown>> {
   const payload = body === undefined ? '' : JSON.stringify(body)
-  let message: Msg
-  try {
-    message = await nc.request(subject, payload, { timeout: timeoutMs })
-  } catch (error) {
-    throw new BusError(`${subject}: ${error instanceof Error ? error.message : 'failed'}`, 503)
-  }
-  const answer = JSON.parse(message.string()) as Record<string, unknown>
-  const error = answer['error'] as { err_code?: number; description?: string } | undefined
-  if (error !== undefined)
-    throw new BusError(`${subject}: ${error.description ?? 'refused'}`, error.err_code ?? 0)
-  return answer
+  return ask(subject, payload, undefined, timeoutMs, (message) => {
+    if (isUnheard(message)) throw new BusError(`${subject}: nobody answers here`, 503)
+    const answer = JSON.parse(message.string()) as Record<string, unknown>
+    const error = answer['error'] as { err_code?: number; description?: string } | undefined
+    if (error !== undefined)
+      throw new BusError(`${subject}: ${error.description ?? 'refused'}`, error.err_code ?? 0)
+    return answer
+  })
 }
+
+/** What the server itself says when nobody listens on the subject of a question. */
+const isUnheard = ({ headers, data }: Msg): boolean => headers?.code === 503 && data.length === 0
 
 /** "No message found" (10037) and "sequence not found" (10043, 10057) are an answer, not a failure. */
 async function missing<T>(answer: Promise<T>): Promise<T | undefined> {
@@ -256,26 +272,19 @@ async function missing<T>(answer: Promise<T>): Promise<T | undefined> {
   }
 }
 
-async function directGet(nc: NatsConnection, stream: string, sequence: number): Promise<Stored | undefined> {
-  let message: Msg
-  try {
-    message = await nc.request(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify({ seq: sequence }), {
-      timeout: 5_000,
-    })
-  } catch (error) {
-    throw new BusError(
-      `read ${stream} ${sequence}: ${error instanceof Error ? error.message : 'failed'}`,
-      503,
-    )
-  }
-  if (message.headers?.code === 404) return undefined
-  const found = heardFrom(message)
-  if (found.status !== 0) throw new BusError(`read ${stream} ${sequence}: ${found.statusText}`, found.status)
-  return {
-    subject: found.header('Nats-Subject'),
-    sequence: Number(found.header('Nats-Sequence')),
-    timeMs: Date.parse(found.header('Nats-Time-Stamp')),
-    body: found.body,
-    header: (name) => found.header(name),
-  }
+function directGet(ask: Ask, stream: string, sequence: number): Promise<Stored | undefined> {
+  const question = JSON.stringify({ seq: sequence })
+  return ask(`$JS.API.DIRECT.GET.${stream}`, question, undefined, askTimeoutMs, (message) => {
+    if (message.headers?.code === 404) return undefined
+    const found = heardFrom(message)
+    if (found.status !== 0)
+      throw new BusError(`read ${stream} ${sequence}: ${found.statusText}`, found.status)
+    return {
+      subject: found.header('Nats-Subject'),
+      sequence: Number(found.header('Nats-Sequence')),
+      timeMs: Date.parse(found.header('Nats-Time-Stamp')),
+      body: found.body,
+      header: (name) => found.header(name),
+    }
+  })
 }

@@ -9,7 +9,7 @@ export type ParkedCopy = { readonly job: JobId; readonly sequence: number; reado
 /** `next` is the sequence to go on from; undefined when there is nothing behind. */
 export type ParkedCopies = { readonly copies: readonly ParkedCopy[]; readonly next: number | undefined }
 
-const windowMax = 64
+const windowMax = 128
 
 /**
  * The copies from a sequence on, asked of the stream's leader, so that what was parked a moment ago is among them. Resolved jobs
@@ -24,7 +24,7 @@ export async function parkedFrom(
   const copies: ParkedCopy[] = []
   let bytes = 0
   let next = from
-  let window = windowMax / 4
+  let window = windowMax
   const full = (): boolean => copies.length >= most.copies || bytes >= most.bytes
   while (!full()) {
     const first = await ask(bus, { seq: next, next_by_subj: 'approvals.pending.>' })

@@ -39,6 +39,14 @@ test('a small run counts every job, finds each in AUDIT and prints one line of f
   })
 }, 120_000)
 
+test('a small queue of approvals is listed and resolved, and the gateway starts again with it', async () => {
+  const { stdout } = await bench('approvals', '--json', '--parked', '120', '--calls', '5')
+  const { approvals } = JSON.parse(stdout) as { approvals: Record<string, number> }
+  expect(approvals).toMatchObject({ parked: 120, calls: 5 })
+  for (const name of ['list_p50_ms', 'list_p99_ms', 'resolve_p50_ms', 'resolve_p99_ms', 'restart_ms'])
+    expect(approvals[name], name).toBeGreaterThan(0)
+}, 120_000)
+
 test('a suite or a number that cannot be is a usage error', async () => {
   await expect(bench('pipelines')).rejects.toMatchObject({
     code: 2,
