@@ -10,7 +10,7 @@ export async function policyTable(figures: PolicyFigures, machine: Machine): Pro
   const row = (name: string, cells: readonly string[]): string => `| ${[name, ...cells].join(' | ')} |`
   const of = (values: Record<string, number>): string[] => sizes.map((size) => String(values[size] ?? '-'))
   const lines = [
-    `${machine.cpu}, ${machine.cores} cores, load ${machine.load_average_1m}; Node ${process.versions.node}. JSON.parse of one job: ${figures.json_parse_ns} ns.`,
+    `${machine.cpu}, ${machine.cores} cores, load ${machine.load_average_1m}; Node ${process.versions.node}. JSON.parse of one job: ${figures.json_parse_ns} ns. All of it is processor time.`,
     '',
     row('rules', sizes),
     row(

@@ -11,8 +11,9 @@ export type Workload = {
 
 const jobCount = 4_000
 const jobBytes = 380
-/** Jobs that no rule is made for, in percent. */
-const strangersPercent = 20
+/** In percent: jobs that no rule is made for, and jobs whose topic is in capitals, which is another topic. */
+const strangersPercent = 18
+const shoutedPercent = 2
 
 /** A small seeded generator (mulberry32): every run and every machine has the same rules and jobs. */
 class Dice {
@@ -44,14 +45,15 @@ const words = (prefix: string, count: number): string[] =>
 /** The words of a policy; there are more of them the more rules there are, as in an organisation that grows. */
 function vocabulary(rules: number) {
   return {
-    services: words('svc', Math.max(2, Math.round(rules * 0.085))),
-    verbs: words('verb', Math.max(4, Math.round(rules / 20))),
+    services: words('svc', Math.max(2, Math.round(rules * 0.0853))),
+    verbs: words('verb', Math.min(24, Math.max(3, Math.round(rules / 10)))),
     tenants: words('tenant', Math.max(2, Math.round(rules * 0.126))),
     capabilities: words('cap', Math.max(3, Math.round(rules * 0.027))),
     actors: words('agent', Math.max(3, Math.round(rules * 0.105))),
     tags: words('tag', Math.min(64, Math.max(8, Math.round(rules / 10)))),
     environments: ['prod', 'staging', 'test', 'dev'],
-    regions: words('region', 10),
+    labelKeys: words('key', 8),
+    labelValues: words('value', 10),
   }
 }
 
@@ -61,24 +63,23 @@ type Vocabulary = ReturnType<typeof vocabulary>
 export function makeWorkload(rules: number): Workload {
   const dice = new Dice(20_261_122 + rules)
   const known = vocabulary(rules)
-  const guarded = Math.min(30, 3 + Math.floor(rules / 50))
+  const guarded = Math.min(30, 1 + Math.floor(rules / 20))
   const file: PolicyFile = {
     version: 'v1',
     rules: Array.from({ length: rules }, (_, at) => makeRule(dice, known, at, guarded)),
   }
   const texts = Array.from({ length: jobCount }, (_, at) => {
     const rule = dice.below(100) < strangersPercent ? undefined : file.rules[dice.skewed(rules)]
-    const guardrails = [dice.below(guarded), dice.below(guarded)].flatMap((one) => file.rules[one] ?? [])
-    return JSON.stringify(padded(makeJob(dice, known, rule, guardrails, at)))
+    return JSON.stringify(padded(makeJob(dice, known, rule, at)))
   })
   return { file, texts, jobs: texts.map(read) }
 }
 
 function makeRule(dice: Dice, known: Vocabulary, at: number, guardrails: number): RuleFile {
   const id = `r${String(at).padStart(6, '0')}`
-  const match = makeMatch(dice, known, at, guardrails)
+  const match = at < guardrails ? makeGuardrail(dice, known) : makeMatch(dice, known)
   const kind = dice.below(100)
-  if (kind < 10) return { id, match, decision: 'deny' }
+  if (at < guardrails || kind < 10) return { id, match, decision: 'deny' }
   if (kind < 25) return { id, match, decision: 'require_approval' }
   if (kind < 30) return { id, match, decision: 'throttle', throttle: { rate: 10, per: '1s' } }
   if (kind < 50) {
@@ -88,67 +89,99 @@ function makeRule(dice: Dice, known: Vocabulary, at: number, guardrails: number)
   return { id, match, decision: 'allow' }
 }
 
-/** Up to thirty guardrails by tag first, and then in a hundred: 62 about a tenant's service, 25 a service, 8 a verb, 5 an actor. */
-function makeMatch(dice: Dice, known: Vocabulary, at: number, guardrails: number): RuleFile['match'] {
-  if (at < guardrails)
-    return { topics: ['job.>'], risk_tags: [dice.one(known.tags)], labels: { env: 'prod' } }
-  const service = dice.one(known.services)
-  const kind = dice.below(100)
-  if (kind < 25) return { topics: [`job.${service}.>`] }
-  if (kind < 33) return { topics: [`job.*.${dice.one(known.verbs)}.>`] }
-  if (kind < 38) return { topics: ['job.>'], actors: [dice.one(known.actors)] }
-  const match: RuleFile['match'] = {
-    topics: [`job.${service}.${dice.one(known.verbs)}.*`],
-    tenants: [dice.one(known.tenants), dice.one(known.tenants)],
+/** A rare tag at a verb of any service, in production. */
+function makeGuardrail(dice: Dice, known: Vocabulary): RuleFile['match'] {
+  const rare = known.tags.length - 1 - dice.below(known.tags.length >> 1)
+  return {
+    topics: [`job.*.${dice.one(known.verbs)}.>`],
+    risk_tags: [known.tags[rare] ?? ''],
+    labels: { env: 'prod' },
   }
-  const more = dice.below(6)
-  if (more === 0) match.capabilities = [dice.one(known.capabilities)]
-  if (more === 1) match.risk_tags = { any: [dice.one(known.tags), dice.one(known.tags)] }
-  if (more === 2) match.labels = { env: { one_of: ['prod', dice.one(known.environments)] } }
-  if (more === 3) match.risk_tags = { none: [dice.one(known.tags)] }
-  return match
+}
+
+/** Of a hundred rules 62 are about a tenant's service, 25 about a service, 8 about a verb, 5 about an actor or a tenant. */
+function makeMatch(dice: Dice, known: Vocabulary): RuleFile['match'] {
+  const service = known.services[dice.skewed(known.services.length)] ?? ''
+  const verb = dice.one(known.verbs)
+  const kind = dice.below(100)
+  if (kind < 62)
+    return {
+      topics: [`job.${service}.${verb}.*`],
+      tenants: [dice.one(known.tenants), dice.one(known.tenants)],
+      ...makeMore(dice, known, 2),
+    }
+  if (kind < 87) return { topics: [`job.${service}.>`], ...makeMore(dice, known, 4) }
+  if (kind < 95) return { topics: [`job.*.${verb}.>`], capabilities: [dice.one(known.capabilities)] }
+  if (kind < 98) return { topics: ['job.>'], actors: [dice.one(known.actors)] }
+  return { topics: ['job.>'], tenants: [dice.one(known.tenants)], risk_tags: [dice.one(known.tags)] }
+}
+
+/** What a rule asks beside topic and tenant, `often` times in six. */
+function makeMore(dice: Dice, known: Vocabulary, often: number): RuleFile['match'] {
+  if (dice.below(6) >= often) return {}
+  switch (dice.below(5)) {
+    case 0:
+      return { capabilities: [dice.one(known.capabilities)] }
+    case 1:
+      return { risk_tags: { any: [dice.one(known.tags), dice.one(known.tags)] } }
+    case 2:
+      return { labels: { env: { one_of: ['prod', dice.one(known.environments)] } } }
+    case 3:
+      return { labels: { [dice.one(known.labelKeys)]: dice.one(known.labelValues) } }
+    default:
+      return { risk_tags: { none: [dice.one(known.tags)] } }
+  }
 }
 
 type Written = { topic: string; tenant: string; agent: string; [key: string]: unknown }
 
 /** A job that the rule covers, if there is one, with tags and labels of its own beside what the rule asks. */
-function makeJob(
-  dice: Dice,
-  known: Vocabulary,
-  rule: RuleFile | undefined,
-  guardrails: readonly RuleFile[],
-  at: number,
-): Written {
+function makeJob(dice: Dice, known: Vocabulary, rule: RuleFile | undefined, at: number): Written {
   const stranger = rule === undefined
-  const pattern = rule?.match.topics?.[0] ?? 'job.stranger.>'
-  const tokens = pattern.split('.').map((part, index) => {
-    if (part === '>')
-      return index < 3
-        ? `${stranger ? 'unheard-of' : dice.one(known.verbs)}.item${at % 97}`
-        : `item${at % 97}`
-    return part === '*' ? (index === 1 ? dice.one(known.services) : `item${at % 97}`) : part
+  const match = rule?.match ?? {}
+  const pattern = match.topics?.[0] ?? 'job.stranger.unheard-of.>'
+  const service = known.services[dice.skewed(known.services.length)] ?? ''
+  const words = pattern.split('.').flatMap((token, place) => {
+    if (token !== '*' && token !== '>') return [token]
+    const filled = [service, dice.one(known.verbs), `item${at % 97}`]
+    return token === '*' ? filled.slice(place - 1, place) : filled.slice(place - 1)
   })
-  const asked = rule?.match.risk_tags
-  const wanted = Array.isArray(asked) ? asked : (asked?.any ?? [])
+  const topic = words.join('.')
   return {
-    topic: tokens.join('.'),
-    tenant: rule?.match.tenants?.[0] ?? (stranger ? 'nobody' : dice.one(known.tenants)),
-    agent: rule?.match.actors?.[0] ?? (stranger ? 'nobody' : dice.one(known.actors)),
-    risk_tags: stranger
-      ? ['unheard-of']
-      : [...new Set([...wanted.slice(0, 1), ...guardrails.flatMap(tagsOf)])],
-    labels: {
-      env: rule?.match.labels === undefined && dice.below(100) < 20 ? dice.one(known.environments) : 'prod',
-      region: dice.one(known.regions),
-    },
-    capability: rule?.match.capabilities?.[0] ?? dice.one(known.capabilities),
+    topic: dice.below(100) < shoutedPercent ? `job.${topic.slice('job.'.length).toUpperCase()}` : topic,
+    tenant: match.tenants?.[0] ?? (stranger ? 'nobody' : dice.one(known.tenants)),
+    agent: match.actors?.[0] ?? (stranger ? 'nobody' : dice.one(known.actors)),
+    risk_tags: makeTags(dice, known, match, stranger),
+    labels: makeLabels(dice, known, match),
+    capability: match.capabilities?.[0] ?? dice.one(known.capabilities),
     trace_id: `trace-${at}`,
-    payload: { ticket: `T-${at}`, fields: { priority: at % 5, title: 'a title of some length' } },
+    payload: {
+      ticket: `T-${at}`,
+      fields: { priority: at % 5, title: dice.below(100) < 1 ? 'größer' : 'a title of some length' },
+    },
   }
 }
 
-function tagsOf({ match }: RuleFile): readonly string[] {
-  return Array.isArray(match.risk_tags) ? match.risk_tags : []
+/** One tag that the rule asks for, if it does, and mostly one more. */
+function makeTags(dice: Dice, known: Vocabulary, match: RuleFile['match'], stranger: boolean): string[] {
+  if (stranger) return ['unheard-of']
+  const asked = match.risk_tags
+  const wanted = Array.isArray(asked) ? asked : (asked?.any ?? [])
+  const other = known.tags[dice.skewed(known.tags.length)] ?? ''
+  const refused = !Array.isArray(asked) && asked?.none?.includes(other) === true
+  return [...new Set([...wanted.slice(0, 1), ...(refused || dice.below(4) === 0 ? [] : [other])])]
+}
+
+function makeLabels(dice: Dice, known: Vocabulary, match: RuleFile['match']): Record<string, string> {
+  const asked = Object.entries(match.labels ?? {}).map(([key, test]) => [
+    key,
+    typeof test === 'string' ? test : (test.one_of?.[0] ?? ''),
+  ])
+  return {
+    env: dice.below(2) === 0 ? 'prod' : dice.one(known.environments),
+    [dice.below(100) < 1 ? 'constructor' : dice.one(known.labelKeys)]: dice.one(known.labelValues),
+    ...(Object.fromEntries(asked) as Record<string, string>),
+  }
 }
 
 function padded(job: Written): Written {

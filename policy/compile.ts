@@ -1,13 +1,13 @@
 import { compileCondition, normalList } from './compile-condition.ts'
 import { compileRule } from './compile-rule.ts'
 import { canonicalJson, sha256Hex } from './digest.ts'
-import { Merges } from './merge.ts'
+import { Merge } from './merge.ts'
 import type { Derivation, Policy, RiskTier, Rule } from './rule.ts'
 import { makeRuleIndex } from './rule-index.ts'
 import type { PolicyFile } from './schema.ts'
 
 /** All of a policy but what is made from it to be fast: plain data, which can be handed from one thread to another. */
-export type PolicyParts = Omit<Policy, 'index' | 'merges'>
+export type PolicyParts = Omit<Policy, 'index' | 'merge'>
 
 /** Checked files as one policy for the evaluator. */
 export function compilePolicy(files: readonly PolicyFile[], sourceHash: string): Policy {
@@ -21,7 +21,7 @@ export function compilePolicy(files: readonly PolicyFile[], sourceHash: string):
 /** The policy of its parts. It comes in small steps, so that a thread with other things to do can do them in between. */
 export function* assemblePolicy(parts: PolicyParts): Generator<undefined, Policy> {
   const index = yield* makeRuleIndex(parts.rules, parts.derivations)
-  return { ...parts, index, merges: new Merges() }
+  return { ...parts, index, merge: new Merge(parts.rules) }
 }
 
 /**

@@ -1,11 +1,12 @@
 import type { Constraints } from './constraints.ts'
 import type { Job } from './job.ts'
 import type { ApprovalRequirement } from './merge-approval.ts'
-import type { Merged } from './merge.ts'
+import type { Throttle } from './merge.ts'
 import type { OutputTerms, Policy, Rule, ThrottleTerms } from './rule.ts'
 import type { Truths } from './rule-index.ts'
 
 export type { ApprovalRequirement } from './merge-approval.ts'
+export type { Throttle } from './merge.ts'
 
 /** The five outcomes; there is no sixth, and nothing stands for "unknown". */
 export type DecisionType = 'ALLOW' | 'DENY' | 'REQUIRE_APPROVAL' | 'THROTTLE' | 'ALLOW_WITH_CONSTRAINTS'
@@ -26,9 +27,6 @@ export type Decision = {
  * when given, are a record's answers to payload and time conditions: neither payload nor clock is looked at then.
  */
 export type Facts = { readonly nowMs: number; readonly granted: readonly string[]; readonly truths?: Truths }
-
-/** A limit that this job must pass; `key` names the counter that it shares with other jobs. */
-export type Throttle = ThrottleTerms & { readonly key: string }
 
 /** A decision with the obligations behind it. `throttles` is non-empty exactly when the type is THROTTLE. */
 export type Evaluation = {
@@ -67,19 +65,22 @@ const noThrottles: readonly Throttle[] = []
  * job and facts give the same evaluation, byte for byte, on any machine.
  */
 export function evaluate(policy: Policy, job: Job, facts: Facts): Evaluation {
-  const { rules, derived, truths, unanswered } = policy.index.covering(job, facts.nowMs, facts.truths)
-  const merged = policy.merges.of(policy.rules, rules)
-  const denied = merged.denying !== null || !merged.granted
-  const throttles = denied || merged.throttling.length === 0 ? noThrottles : throttlesOf(merged, job, facts)
-  return {
-    decision: settled(policy, merged, throttles, facts, tierOf(policy, job.riskTags, derived)),
-    throttles,
-    approval: merged.approval,
-    output: merged.output,
-    tags: { declared: job.riskTags, derived },
-    truths,
-    unanswered,
+  const { index, merge } = policy
+  const { rules, derived, truths, unanswered } = index.covering(job, facts.nowMs, facts.truths)
+  const matched = merge.begin(rules)
+  const tier = tierOf(policy, job.riskTags, derived)
+  const tags = { declared: job.riskTags, derived }
+  const { denying, granted } = merge
+  if (denying !== null || !granted) {
+    // What is denied runs within nothing and waits for nobody.
+    const denied = decision('DENY', denying ?? noMatch, policy, matched, null, tier)
+    const throttles = noThrottles
+    return { decision: denied, throttles, approval: null, output: null, tags, truths, unanswered }
   }
+  const throttles = merge.throttling.count === 0 ? noThrottles : throttlesOf(policy, job, facts)
+  const decided = decide(policy, matched, rules.at(0), throttles, tier)
+  const approval = merge.approval()
+  return { decision: decided, throttles, approval, output: merge.output(), tags, truths, unanswered }
 }
 
 /** A decision that no rule of the policy made. */
@@ -92,45 +93,27 @@ export function builtinDecision(
   return { type, rule_id: ruleId, reason, policy_snapshot: snapshot, constraints: null, matched: [] }
 }
 
-/**
- * Without a tier of its own and with no slot granted yet, a decision depends on the set of rules alone: it is made once for the
- * set, and what was made is never changed.
- */
-function settled(
-  policy: Policy,
-  merged: Merged,
-  throttles: readonly Throttle[],
-  { granted }: Facts,
-  tier: string | undefined,
-): Decision {
-  if (tier !== undefined || granted.length > 0) return decide(policy, merged, throttles, tier)
-  return (merged.settled.decision ??= decide(policy, merged, throttles, tier))
-}
-
-/** The gates in their order: deny, throttle, approval, constraints. */
+/** The gates behind deny in their order: throttle, approval, constraints. */
 function decide(
   policy: Policy,
-  merged: Merged,
+  matched: readonly string[],
+  first: number,
   throttles: readonly Throttle[],
   tier: string | undefined,
 ): Decision {
-  const { matched, denying, granted, throttling, approving, constraining, constraints, first } = merged
-  if (denying !== null) return decision('DENY', denying, policy, matched, null, tier)
-  if (!granted || first === null) {
-    return decision('DENY', noMatch, policy, matched, null, tier)
+  const { throttling, approving, constraining } = policy.merge
+  const constraints = policy.merge.constraints()
+  const ofRule = (type: DecisionType, number: number): Decision =>
+    decision(type, policy.rules[number] as Rule, policy, matched, constraints, tier)
+  if (throttles[0] !== undefined) {
+    let place = 0
+    while (policy.rules[throttling.at(place)]?.id !== throttles[0].ruleId) place++
+    return ofRule('THROTTLE', throttling.at(place))
   }
-  const waiting = throttles[0]
-  if (waiting !== undefined) {
-    const rule = throttling.find((candidate) => candidate.id === waiting.ruleId) ?? first
-    return decision('THROTTLE', rule, policy, matched, constraints, tier)
-  }
-  if (approving[0] !== undefined) {
-    return decision('REQUIRE_APPROVAL', approving[0], policy, matched, constraints, tier)
-  }
-  if (constraining[0] !== undefined) {
-    return decision('ALLOW_WITH_CONSTRAINTS', constraining[0], policy, matched, constraints, tier)
-  }
-  return decision('ALLOW', first, policy, matched, null, tier)
+  if (approving.count > 0) return ofRule('REQUIRE_APPROVAL', approving.at(0))
+  return constraining.count > 0
+    ? ofRule('ALLOW_WITH_CONSTRAINTS', constraining.at(0))
+    : ofRule('ALLOW', first)
 }
 
 function decision(
@@ -149,11 +132,16 @@ function decision(
 }
 
 /** The matching limits that have not yet given this job a slot, each with the counter that the job falls under. */
-function throttlesOf({ throttling }: Merged, job: Job, { granted }: Facts): readonly Throttle[] {
+function throttlesOf({ rules, merge }: Policy, job: Job, { granted }: Facts): readonly Throttle[] {
+  if (granted.length === 0) {
+    const shared = merge.throttles()
+    if (shared !== null) return shared
+  }
   const waiting: Throttle[] = []
-  for (const { throttle } of throttling) {
-    if (throttle === null || granted.includes(throttle.ruleId)) continue
-    waiting.push({ ...throttle, key: throttleKey(throttle, job) })
+  for (let at = 0; at < merge.throttling.count; at++) {
+    const terms = rules[merge.throttling.at(at)]?.throttle ?? null
+    if (terms === null || granted.includes(terms.ruleId)) continue
+    waiting.push({ ...terms, key: throttleKey(terms, job) })
   }
   return waiting
 }
@@ -175,10 +163,15 @@ function throttleKey(terms: ThrottleTerms, job: Job): string {
   return JSON.stringify([terms.ruleId, ...values])
 }
 
-function tierOf(policy: Policy, declared: readonly string[], derived: readonly string[]): string | undefined {
-  for (const { tier, tags } of policy.riskTiers) {
-    for (const tag of declared) if (tags.has(tag)) return tier
-    for (const tag of derived) if (tags.has(tag)) return tier
+function tierOf(
+  { riskTiers }: Policy,
+  declared: readonly string[],
+  derived: readonly string[],
+): string | undefined {
+  for (let place = 0; place < riskTiers.length; place++) {
+    const tier = riskTiers[place]
+    for (const tag of declared) if (tier?.tags.has(tag) === true) return tier.tier
+    for (const tag of derived) if (tier?.tags.has(tag) === true) return tier.tier
   }
   return undefined
 }

@@ -1,54 +1,20 @@
 import { attemptsTotalSecMax, meetConstraints, type Constraints } from './constraints.ts'
 import { mergedApproval, type ApprovalRequirement } from './merge-approval.ts'
-import { absent, PairTable } from './pair-table.ts'
-import type { Decision } from './evaluate.ts'
-import type { OutputTerms, Rule } from './rule.ts'
+import { NumberList } from './number-list.ts'
+import type { OutputTerms, Rule, ThrottleTerms } from './rule.ts'
 
-/** Matching rules by what they want, each list in byte order of the ids, so that the first of a list is the one to name. */
-type Sorted = {
-  readonly matched: readonly string[]
-  readonly first: Rule | null
-  readonly denying: Rule | null
-  /** False if only rules that may not grant anything match. */
-  readonly granted: boolean
-  readonly throttling: readonly Rule[]
-  readonly approving: readonly Rule[]
-  readonly constraining: readonly Rule[]
-  readonly outputting: readonly Rule[]
-}
+/** What a rule can want, as bits. */
+const wish = { deny: 1, grant: 2, throttle: 4, approval: 8, constraints: 16, output: 32 } as const
 
-const noRules: readonly Rule[] = []
-
-/** Sorts out what a set of matching rules wants. `numbers` are ascending places in `rules`, which are sorted by id. */
-function sortRules(rules: readonly Rule[], numbers: readonly number[]): Sorted {
-  const matched: string[] = []
-  let denying: Rule | null = null
-  let granted = false
-  let throttling: Rule[] | undefined
-  let approving: Rule[] | undefined
-  let constraining: Rule[] | undefined
-  let output: Rule[] | undefined
-  for (let index = 0; index < numbers.length; index++) {
-    const rule = rules[numbers[index] ?? 0]
-    if (rule === undefined) continue
-    matched.push(rule.id)
-    if (!rule.overlay) granted = true
-    if (rule.decision === 'deny') denying ??= rule
-    if (rule.throttle !== null) (throttling ??= []).push(rule)
-    if (rule.approval !== null) (approving ??= []).push(rule)
-    if (rule.constraints !== null) (constraining ??= []).push(rule)
-    if (rule.output !== null) (output ??= []).push(rule)
-  }
-  return {
-    matched,
-    first: rules[numbers[0] ?? -1] ?? null,
-    denying,
-    granted,
-    throttling: throttling ?? noRules,
-    approving: approving ?? noRules,
-    constraining: constraining ?? noRules,
-    outputting: output ?? noRules,
-  }
+function wishesOf(rule: Rule): number {
+  return (
+    (rule.decision === 'deny' ? wish.deny : 0) |
+    (rule.overlay ? 0 : wish.grant) |
+    (rule.throttle === null ? 0 : wish.throttle) |
+    (rule.approval === null ? 0 : wish.approval) |
+    (rule.constraints === null ? 0 : wish.constraints) |
+    (rule.output === null ? 0 : wish.output)
+  )
 }
 
 /** What all of the rules' constraints come to. */
@@ -77,117 +43,125 @@ function mergedOutput(rules: readonly Rule[]): OutputTerms | null {
   return { quarantine: [...quarantine].toSorted(), redact: [...redact].toSorted() }
 }
 
-/** What a set of matching rules comes to, whoever sent the job. */
-export type Merged = Sorted & {
-  /** Null also where the rules deny: then nothing runs within anything. */
-  readonly constraints: Constraints | null
-  readonly approval: ApprovalRequirement | null
-  readonly output: OutputTerms | null
-  /** Room for what the evaluator decides for every job that these rules match, when nothing else counts. */
-  readonly settled: { decision?: Decision }
+/** A limit that this job must pass; `key` names the counter that it shares with other jobs. */
+export type Throttle = ThrottleTerms & { readonly key: string }
+
+/** The rules' limits, unless a counter depends on the job. */
+function sharedThrottles(throttling: readonly Rule[]): readonly Throttle[] | null {
+  const terms = throttling.flatMap((rule) => rule.throttle ?? [])
+  return terms.some(({ keyedBy }) => keyedBy.length > 0)
+    ? null
+    : terms.map((throttle) => ({ ...throttle, key: throttle.ruleId }))
 }
 
-/** Rule sets that are remembered, and the steps of all ways to them. */
-const memoMax = 4_096
-const placesMax = 65_536
+/** Sets of rules of which a memo remembers what they come to. */
+const setsMax = 4_096
 
 /**
- * Remembers what a function makes of a list of rules: jobs are many, but the sets of rules that they match are few. One rule
- * alone is remembered with the rule, a set by its ids, and when there are too many sets all are forgotten.
+ * Remembers what is made of rules, because it is dear to make. A set is found by a hash of its numbers and then compared in
+ * full; when there are too many sets, all are forgotten.
  */
-class RulesMemo<Made> {
+class SetMemo<Made> {
+  private readonly rules: readonly Rule[]
   private readonly make: (rules: readonly Rule[]) => Made
-  private readonly sizeMax: number
-  private readonly alone = new WeakMap<Rule, Made>()
-  private readonly together = new Map<string, Made>()
+  private readonly setsMax: number
+  private readonly alone: (Made | undefined)[]
+  private readonly together = new Map<number, { readonly numbers: readonly number[]; readonly made: Made }>()
 
-  /** With `sizeMax` 0 only what single rules come to is remembered. */
-  constructor(make: (rules: readonly Rule[]) => Made, sizeMax = memoMax) {
+  /** With 0 nothing is remembered but what single rules come to. */
+  constructor(rules: readonly Rule[], make: (rules: readonly Rule[]) => Made, sets: number) {
+    this.rules = rules
     this.make = make
-    this.sizeMax = sizeMax
+    this.alone = rules.map(() => undefined)
+    this.setsMax = sets
   }
 
-  of(rules: readonly Rule[]): Made {
-    const [first] = rules
-    if (first === undefined || rules.length > 1) return this.ofSet(rules)
-    const known = this.alone.get(first)
-    if (known !== undefined) return known
-    const made = this.make(rules)
-    this.alone.set(first, made)
+  of(numbers: NumberList): Made {
+    if (numbers.count === 1) return (this.alone[numbers.at(0)] ??= this.made(numbers))
+    const hash = numbers.hash()
+    const known = this.together.get(hash)
+    if (known !== undefined && numbers.equals(known.numbers)) return known.made
+    const made = this.made(numbers)
+    if (this.together.size >= this.setsMax) this.together.clear()
+    if (this.setsMax > 0) this.together.set(hash, { numbers: numbers.toArray(), made })
     return made
   }
 
-  private ofSet(rules: readonly Rule[]): Made {
-    let key = ''
-    // No id has a space, so two different sets never share a key.
-    for (const rule of rules) key += `${rule.id} `
-    const known = this.together.get(key)
-    if (known !== undefined) return known
-    const made = this.make(rules)
-    if (this.together.size >= this.sizeMax) this.together.clear()
-    if (this.sizeMax > 0) this.together.set(key, made)
-    return made
+  private made(numbers: NumberList): Made {
+    return this.make(numbers.toArray().flatMap((number) => this.rules[number] ?? []))
   }
 }
 
 /**
- * Remembers what sets of a policy's rules come to: jobs are many, but the sets of rules that they match are few. A set is a way
- * through a tree of rule numbers, so nothing has to be written down to find it. When the tree is full, further sets are worked
- * out each time; if that happens too often, all is forgotten and begins anew.
+ * What the rules that match a job come to. One set at a time: what is found is filled anew for the next. All lists are in byte
+ * order of the rules' ids, so that the first of a list is the one to name.
  */
-export class Merges {
-  private readonly placesMax: number
-  private edges = new PairTable()
-  private known: (Merged | undefined)[] = [undefined]
-  private missed = 0
-  private readonly constraints: RulesMemo<Constraints | null>
-  private readonly approval: RulesMemo<ApprovalRequirement | null>
+export class Merge {
+  readonly rules: readonly Rule[]
+  private readonly ids: readonly string[]
+  private readonly wishes: Uint8Array
+  private readonly constraintsOf: SetMemo<Constraints | null>
+  private readonly approvalOf: SetMemo<ApprovalRequirement | null>
+  private readonly outputOf: SetMemo<OutputTerms | null>
+  private readonly throttlesOf: SetMemo<readonly Throttle[] | null>
+  /** The rule that denies, or null. */
+  denying: Rule | null = null
+  /** False if only rules that may not grant anything match. */
+  granted = false
+  readonly throttling = new NumberList()
+  readonly approving = new NumberList()
+  readonly constraining = new NumberList()
+  private readonly outputting = new NumberList()
 
-  /** With 0 nothing is remembered of sets. */
-  constructor(places = placesMax) {
-    this.placesMax = places
-    this.constraints = new RulesMemo(mergedConstraints, Math.min(places, memoMax))
-    this.approval = new RulesMemo(mergedApproval, Math.min(places, memoMax))
+  constructor(rules: readonly Rule[], sets = setsMax) {
+    this.rules = rules
+    this.ids = rules.map(({ id }) => id)
+    this.wishes = Uint8Array.from(rules, wishesOf)
+    this.constraintsOf = new SetMemo(rules, mergedConstraints, sets)
+    this.approvalOf = new SetMemo(rules, mergedApproval, sets)
+    this.outputOf = new SetMemo(rules, mergedOutput, sets)
+    this.throttlesOf = new SetMemo(rules, sharedThrottles, sets)
   }
 
-  /** `numbers` are ascending places in `rules`, which are always those of the same policy. */
-  of(rules: readonly Rule[], numbers: readonly number[]): Merged {
-    let place = 0
-    for (let at = 0; at < numbers.length; at++) {
-      const number = numbers[at] ?? 0
-      const next = this.edges.get(place, number)
-      place = next === absent ? this.add(place, number) : next
-      if (place === absent) return this.merged(rules, numbers)
+  /** Sorts the rules out by what they want and returns their ids. `numbers` are ascending places in `rules`, which are sorted by id. */
+  begin(numbers: NumberList): readonly string[] {
+    this.denying = null
+    this.throttling.clear()
+    this.approving.clear()
+    this.constraining.clear()
+    this.outputting.clear()
+    // Of the right length from the beginning: an array that grows leaves much behind.
+    const matched = Array<string>(numbers.count)
+    let all = 0
+    for (let at = 0; at < numbers.count; at++) {
+      const number = numbers.at(at)
+      const wishes = this.wishes[number] ?? 0
+      matched[at] = this.ids[number] ?? ''
+      all |= wishes
+      if ((wishes & wish.deny) !== 0) this.denying ??= this.rules[number] ?? null
+      if ((wishes & wish.throttle) !== 0) this.throttling.add(number)
+      if ((wishes & wish.approval) !== 0) this.approving.add(number)
+      if ((wishes & wish.constraints) !== 0) this.constraining.add(number)
+      if ((wishes & wish.output) !== 0) this.outputting.add(number)
     }
-    if (this.placesMax === 0) return this.merged(rules, numbers)
-    return (this.known[place] ??= this.merged(rules, numbers))
+    this.granted = (all & wish.grant) !== 0
+    return matched
   }
 
-  private add(place: number, number: number): number {
-    if (this.known.length <= this.placesMax) {
-      const made = this.known.push(undefined) - 1
-      this.edges.set(place, number, made)
-      return made
-    }
-    if (++this.missed > this.placesMax) {
-      this.missed = 0
-      this.edges = new PairTable()
-      this.known = [undefined]
-    }
-    return absent
+  /** The limits of all of the rules where every job shares their counters, else null. */
+  throttles(): readonly Throttle[] | null {
+    return this.throttlesOf.of(this.throttling)
   }
 
-  private merged(rules: readonly Rule[], numbers: readonly number[]): Merged {
-    const sorted = sortRules(rules, numbers)
-    const { denying, granted, constraining, approving, outputting } = sorted
-    // What is denied runs within nothing and waits for nobody.
-    const runs = denying === null && granted
-    return {
-      ...sorted,
-      constraints: runs && constraining.length > 0 ? this.constraints.of(constraining) : null,
-      approval: runs && approving.length > 0 ? this.approval.of(approving) : null,
-      output: runs && outputting.length > 0 ? mergedOutput(outputting) : null,
-      settled: {},
-    }
+  constraints(): Constraints | null {
+    return this.constraining.count === 0 ? null : this.constraintsOf.of(this.constraining)
+  }
+
+  approval(): ApprovalRequirement | null {
+    return this.approving.count === 0 ? null : this.approvalOf.of(this.approving)
+  }
+
+  output(): OutputTerms | null {
+    return this.outputting.count === 0 ? null : this.outputOf.of(this.outputting)
   }
 }

@@ -1,3 +1,4 @@
+import { readTable, writeTable } from './branch-table.ts'
 import type { Check } from './check.ts'
 import type { Job } from './job.ts'
 import type { Vocabulary } from './vocabulary.ts'
@@ -18,11 +19,12 @@ const operations = {
  * rules is then a few hundred kilobytes that the processor reads in a row, and not a hundred thousand objects.
  */
 export class Program {
-  private readonly writing: number[] = []
+  private writing: number[] = []
   private readonly others: ((job: Job) => boolean)[] = []
-  private numbers = new Int32Array(0)
+  /** All that was written; filled by `close`. */
+  numbers = new Int32Array(0)
 
-  /** Where the next `write` will begin. */
+  /** Where the next number will stand. */
   get length(): number {
     return this.writing.length
   }
@@ -31,61 +33,78 @@ export class Program {
     for (const check of checks) {
       const operation = operations[check.kind]
       if (check.kind === 'other') this.writing.push(operation, this.others.push(check.holds) - 1, 0)
-      else this.writing.push(operation, check.dimension ?? 0, check.ids.length, ...check.ids)
+      else {
+        this.writing.push(operation, check.dimension ?? 0, check.ids.length)
+        for (const id of check.ids) this.writing.push(id)
+      }
     }
+  }
+
+  /** A number between the checks that is not one, for whoever reads the numbers; returns its place. */
+  put(number: number): number {
+    return this.writing.push(number) - 1
+  }
+
+  /** A table between the checks, from values to numbers. */
+  putTable(pairs: ReadonlyMap<number, number>): void {
+    writeTable(this.writing, pairs)
+  }
+
+  /** What the table at a place has for a value, or `absent`. */
+  below(table: number, value: number): number {
+    return readTable(this.numbers, table, value)
+  }
+
+  change(place: number, number: number): void {
+    this.writing[place] = number
   }
 
   /** Ends the writing: from here on the program is only run. */
   close(): void {
     this.numbers = new Int32Array(this.writing)
-    this.writing.length = 0
+    this.writing = []
   }
 
   /** Do all checks from `start` to before `end` hold for the job that the vocabulary is about? */
   holds(start: number, end: number, job: Job, vocabulary: Vocabulary): boolean {
     const { numbers } = this
     for (let at = start; at < end;) {
-      const operation = numbers[at]
-      const argument = numbers[at + 1] ?? 0
       const from = at + 3
       const to = from + (numbers[at + 2] ?? 0)
-      if (!this.holdsOne(operation ?? 0, argument, from, to, job, vocabulary)) return false
+      if (!this.holdsOne(at, from, to, job, vocabulary)) return false
       at = to
     }
     return true
   }
 
-  private holdsOne(
-    operation: number,
-    argument: number,
-    from: number,
-    to: number,
-    job: Job,
-    vocabulary: Vocabulary,
-  ): boolean {
+  private holdsOne(at: number, from: number, to: number, job: Job, vocabulary: Vocabulary): boolean {
     const { numbers } = this
-    if (operation === operations.word) {
-      const value = vocabulary.value(argument)
-      for (let at = from; at < to; at++) if (numbers[at] === value) return true
-      return false
+    const argument = numbers[at + 1] ?? 0
+    switch (numbers[at]) {
+      case operations.word: {
+        const value = vocabulary.value(argument)
+        for (let id = from; id < to; id++) if (numbers[id] === value) return true
+        return false
+      }
+      case operations.topic:
+        for (let id = from; id < to; id++) if (vocabulary.hasTopic(numbers[id] ?? 0)) return true
+        return false
+      case operations['any-tag']:
+        for (let id = from; id < to; id++) if (vocabulary.hasTag(numbers[id] ?? 0)) return true
+        return false
+      case operations['all-tags']:
+        for (let id = from; id < to; id++) if (!vocabulary.hasTag(numbers[id] ?? 0)) return false
+        return true
+      case operations['no-such-tag']:
+        for (let id = from; id < to; id++) if (vocabulary.hasTag(numbers[id] ?? 0)) return false
+        return true
+      case operations.untagged:
+        return vocabulary.isUntagged()
+      case operations.other:
+        return this.others[argument]?.(job) ?? false
+      case undefined:
+        return false
     }
-    if (operation === operations.topic) {
-      for (let at = from; at < to; at++) if (vocabulary.hasTopic(numbers[at] ?? 0)) return true
-      return false
-    }
-    if (operation === operations['any-tag']) {
-      for (let at = from; at < to; at++) if (vocabulary.hasTag(numbers[at] ?? 0)) return true
-      return false
-    }
-    if (operation === operations['all-tags']) {
-      for (let at = from; at < to; at++) if (!vocabulary.hasTag(numbers[at] ?? 0)) return false
-      return true
-    }
-    if (operation === operations['no-such-tag']) {
-      for (let at = from; at < to; at++) if (vocabulary.hasTag(numbers[at] ?? 0)) return false
-      return true
-    }
-    if (operation === operations.untagged) return vocabulary.isUntagged()
-    return this.others[argument]?.(job) ?? false
+    return false
   }
 }

@@ -1,6 +1,7 @@
 import { atomHolds, checksOf, type Atom, type Checks } from './check.ts'
 import { DecisionTree } from './decision-tree.ts'
 import type { Job } from './job.ts'
+import { NumberList } from './number-list.ts'
 import { Program } from './program.ts'
 import type { Condition, Cover, Derivation, Rule } from './rule.ts'
 import { Vocabulary } from './vocabulary.ts'
@@ -10,7 +11,7 @@ export type Truths = ReadonlyMap<string, boolean>
 
 /** Which rules cover a job (numbers into the policy's list, ascending), which tags the policy gave it, and what was asked for that. */
 export type Covering = {
-  readonly rules: readonly number[]
+  readonly rules: NumberList
   readonly derived: readonly string[]
   readonly truths: Truths
   /** Conditions that `given` truths should have answered and did not; they were taken as false. */
@@ -20,13 +21,19 @@ export type Covering = {
 const noTruths: Truths = new Map()
 const noWords: readonly string[] = []
 
-/** Finds the rules that cover a job. Made once per policy. One job at a time: its buffers are used again for the next. */
+/** Finds the rules that cover a job. Made once per policy. One job at a time: what it found is filled anew for the next. */
 export class RuleIndex {
   private readonly vocabulary: Vocabulary
   private readonly rules: Covers
   private readonly derivations: Covers | null
   private readonly added: readonly (readonly string[])[]
-  private readonly found: number[] = []
+  private readonly asked = new Asked()
+  private readonly found = {
+    rules: new NumberList(),
+    derived: noWords,
+    truths: noTruths,
+    unanswered: noWords,
+  }
 
   constructor(vocabulary: Vocabulary, rules: Covers, derivations: Covers | null, added: RuleIndex['added']) {
     this.vocabulary = vocabulary
@@ -37,20 +44,27 @@ export class RuleIndex {
 
   /** `given` are recorded truths that stand in for the payload and the clock; without them both are looked at. */
   covering(job: Job, nowMs: number, given: Truths | undefined): Covering {
-    const asked = new Asked(nowMs, given)
-    this.vocabulary.begin(job)
-    const derived = this.derivations === null ? noWords : this.derive(this.derivations, job, asked)
-    for (const tag of job.riskTags) this.vocabulary.addTag(tag)
-    for (const tag of derived) this.vocabulary.addTag(tag)
-    this.rules.find(job, asked, this.found)
-    return { rules: this.found, derived, truths: asked.truths, unanswered: asked.unanswered }
+    const { found, asked, vocabulary } = this
+    asked.begin(nowMs, given)
+    vocabulary.begin(job)
+    const derived = this.derivations === null ? noWords : this.derive(this.derivations, job)
+    const { riskTags } = job
+    for (let at = 0; at < riskTags.length; at++) vocabulary.addTag(riskTags[at] ?? '')
+    for (let at = 0; at < derived.length; at++) vocabulary.addTag(derived[at] ?? '')
+    this.rules.find(job, asked, found.rules)
+    found.derived = derived
+    found.truths = asked.truths
+    found.unanswered = asked.unanswered
+    return found
   }
 
-  private derive(derivations: Covers, job: Job, asked: Asked): readonly string[] {
-    derivations.find(job, asked, this.found)
-    if (this.found.length === 0) return noWords
+  private derive(derivations: Covers, job: Job): readonly string[] {
+    const { rules } = this.found
+    derivations.find(job, this.asked, rules)
+    if (rules.count === 0) return noWords
     const tags = new Set<string>()
-    for (const index of this.found) for (const tag of this.added[index] ?? noWords) tags.add(tag)
+    for (let at = 0; at < rules.count; at++)
+      for (const tag of this.added[rules.at(at)] ?? noWords) tags.add(tag)
     return [...tags].toSorted()
   }
 }
@@ -116,12 +130,15 @@ class Covers {
     this.simple = covered.every(({ atoms, unless }) => atoms.length === 0 && unless === null)
   }
 
-  find(job: Job, asked: Asked, found: number[]): void {
+  find(job: Job, asked: Asked, found: NumberList): void {
     this.tree.find(job, found)
     if (this.simple) return
     let kept = 0
-    for (const index of found) if (this.remains(index, job, asked)) found[kept++] = index
-    found.length = kept
+    for (let at = 0; at < found.count; at++) {
+      const rule = found.at(at)
+      if (this.remains(rule, job, asked)) found.put(kept++, rule)
+    }
+    found.cut(kept)
   }
 
   /**
@@ -144,10 +161,12 @@ type Exception = { readonly start: number; readonly end: number; readonly atoms:
 class Asked {
   private answers: Map<string, boolean> | undefined
   private missing: string[] | undefined
-  private readonly nowMs: number
-  private readonly given: Truths | undefined
+  private nowMs = 0
+  private given: Truths | undefined
 
-  constructor(nowMs: number, given: Truths | undefined) {
+  begin(nowMs: number, given: Truths | undefined): void {
+    this.answers = undefined
+    this.missing = undefined
     this.nowMs = nowMs
     this.given = given
   }

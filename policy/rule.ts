@@ -1,5 +1,5 @@
 import type { Constraints } from './constraints.ts'
-import type { Merges } from './merge.ts'
+import type { Merge } from './merge.ts'
 import type { PayloadCondition, Range } from './payload.ts'
 import type { RuleIndex } from './rule-index.ts'
 import type { TimeWindow } from './time-window.ts'
@@ -134,6 +134,6 @@ export type Policy = {
   readonly riskTiers: readonly RiskTier[]
   /** Finds the rules and derivations that cover a job; made from the lists above and from nothing else. */
   readonly index: RuleIndex
-  /** What sets of matching rules come to. */
-  readonly merges: Merges
+  /** Says what matching rules come to together. */
+  readonly merge: Merge
 }

@@ -1,5 +1,5 @@
 import type { Check } from './check.ts'
-import { absent } from './pair-table.ts'
+import { absent } from './branch-table.ts'
 import { dimension } from './vocabulary.ts'
 
 /**

@@ -1,5 +1,6 @@
 import type { Job } from './job.ts'
-import { absent } from './pair-table.ts'
+import { NumberList } from './number-list.ts'
+import { absent } from './branch-table.ts'
 import { TopicTrie } from './topic-trie.ts'
 
 /**
@@ -33,8 +34,9 @@ export class Vocabulary {
   private tagTurn = new Float64Array(0)
   private topicTurn = new Float64Array(0)
   private topicsAtTurn = -1
-  private readonly topicIds: number[] = []
-  private readonly tagIds: number[] = []
+  private topicsMarkedAtTurn = -1
+  private readonly topicIds = new NumberList()
+  private readonly tagIds = new NumberList()
   private tagCount = 0
 
   constructor() {
@@ -64,6 +66,7 @@ export class Vocabulary {
 
   /** Ends the compiling: from here on the words are only read. */
   close(): void {
+    this.trie.close()
     this.values = new Int32Array(this.words.length)
     this.valueTurn = new Float64Array(this.words.length)
     this.tagTurn = new Float64Array(this.words[dimension.tag]?.size ?? 0)
@@ -75,7 +78,7 @@ export class Vocabulary {
     this.job = job
     this.turn++
     this.tagCount = 0
-    this.tagIds.length = 0
+    this.tagIds.clear()
   }
 
   addTag(tag: string): void {
@@ -84,7 +87,7 @@ export class Vocabulary {
     // The empty word is the place of `noTags`; no tag may stand there.
     if (known === undefined || known === noTags || this.tagTurn[known] === this.turn) return
     this.tagTurn[known] = this.turn
-    this.tagIds.push(known)
+    this.tagIds.add(known)
   }
 
   /** The job's value in a dimension other than topic and tag, or `absent`. */
@@ -98,21 +101,24 @@ export class Vocabulary {
   }
 
   /** Numbers of the patterns that cover the job's topic. */
-  topics(): readonly number[] {
+  topics(): NumberList {
     if (this.topicsAtTurn === this.turn) return this.topicIds
     this.trie.walk(this.job?.topic ?? '', this.topicIds)
-    for (const id of this.topicIds) this.topicTurn[id] = this.turn
     this.topicsAtTurn = this.turn
     return this.topicIds
   }
 
   /** Numbers of the job's tags that the policy knows; `noTags` alone if it has none at all. */
-  tags(): readonly number[] {
+  tags(): NumberList {
     return this.tagCount === 0 ? onlyNoTags : this.tagIds
   }
 
   hasTopic(id: number): boolean {
-    this.topics()
+    if (this.topicsMarkedAtTurn !== this.turn) {
+      const ids = this.topics()
+      for (let at = 0; at < ids.count; at++) this.topicTurn[ids.at(at)] = this.turn
+      this.topicsMarkedAtTurn = this.turn
+    }
     return this.topicTurn[id] === this.turn
   }
 
@@ -138,4 +144,5 @@ export class Vocabulary {
   }
 }
 
-const onlyNoTags: readonly number[] = [noTags]
+const onlyNoTags = new NumberList()
+onlyNoTags.add(noTags)

@@ -2,7 +2,6 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { compilePolicy } from '../../policy/compile.ts'
 import { evaluate } from '../../policy/evaluate.ts'
 import type { Job } from '../../policy/job.ts'
-import { PairTable } from '../../policy/pair-table.ts'
 import { Program } from '../../policy/program.ts'
 import type { RuleFile } from '../../policy/schema.ts'
 import { Dice } from './random-policy.ts'
@@ -61,7 +60,7 @@ describe('what a decision costs', () => {
       return { ...someJob, topic, tenant: like.tenants?.[0] ?? 'tenant1', labels }
     })
     const holds = vi.spyOn(Program.prototype, 'holds')
-    const get = vi.spyOn(PairTable.prototype, 'get')
+    const get = vi.spyOn(Program.prototype, 'below')
     let matched = 0
     for (const job of jobs) matched += evaluate(policy, job, facts).decision.matched.length
     const inVain = (holds.mock.calls.length - matched) / jobs.length

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { compilePolicy } from '../../policy/compile.ts'
 import { evaluate, type Evaluation } from '../../policy/evaluate.ts'
-import { Merges } from '../../policy/merge.ts'
+import { Merge } from '../../policy/merge.ts'
 import { escalationText, naiveEvaluate, type NaiveOutcome } from './naive.ts'
 import { Dice, randomFiles, randomJob } from './random-policy.ts'
 
@@ -124,8 +124,8 @@ it('decides the same with and without remembering what sets of rules come to', (
   const dice = new Dice(11)
   for (let round = 0; round < 100; round++) {
     const policy = compilePolicy(randomFiles(dice, 30), '')
-    const plain = { ...policy, merges: new Merges(0) }
-    const tight = { ...policy, merges: new Merges(3) }
+    const plain = { ...policy, merge: new Merge(policy.rules, 0) }
+    const tight = { ...policy, merge: new Merge(policy.rules, 3) }
     for (let count = 0; count < 30; count++) {
       const job = randomJob(dice)
       const wanted = evaluate(plain, job, { nowMs: 0, granted: [] })
