@@ -3,7 +3,8 @@ import { access, constants } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 
-import { buildWithGo, fetchFromDebian, natsFromDebian, natsFromGo, type Say } from './nats-fetch.ts'
+import type { Say } from './debian-package.ts'
+import { buildWithGo, fetchNats, natsFromDebian, natsFromGo } from './nats-fetch.ts'
 
 const run = promisify(execFile)
 
@@ -41,7 +42,7 @@ export async function findNats(env: NodeJS.ProcessEnv, say: Say): Promise<NatsSe
     () => onPath(env),
     () => runs(natsFromGo(env), 'cache'),
     () => runs(natsFromDebian(env), 'cache'),
-    () => fetched(fetchFromDebian(env, say), 'Debian package'),
+    () => fetched(fetchNats(env, say), 'Debian package'),
     () => fetched(buildWithGo(env, say), 'go install'),
   ]
   for (const way of ways) {
@@ -68,7 +69,7 @@ export async function findTestNats(
     return pathIsCurrent ? path : fetched(buildWithGo(env, say), 'go install')
   }
   return {
-    debian: only === 'current' ? undefined : await fetched(fetchFromDebian(env, say), 'Debian package'),
+    debian: only === 'current' ? undefined : await fetched(fetchNats(env, say), 'Debian package'),
     current: only === 'debian' ? undefined : await current(),
   }
 }

@@ -6,6 +6,7 @@ import { openHttp } from '../../gateway/http.ts'
 import type { HttpDeps } from '../../gateway/http-app.ts'
 import type { Io } from '../../gateway/io.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
+import { alertedMetrics } from '../helpers/alerts.ts'
 import { apiOf, type ApiCall } from '../helpers/api.ts'
 import { testConfig, until } from '../helpers/gateway.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
@@ -143,6 +144,8 @@ describe('health', () => {
     const parked = await api('POST', '/api/v1/jobs', { topic: 'job.mcp-bridge.write.x', risk_tags: ['prod'] })
     await until(async () => /sluice_approvals_pending 1/.test((await api('GET', '/metrics')).text))
     const { text, type } = await api('GET', '/metrics')
+    // An alert about a metric that nobody exports never fires.
+    for (const name of await alertedMetrics()) expect(text).toMatch(new RegExp(`^${name}(\\{.*\\})? `, 'm'))
     expect(type).toMatch(/^text\/plain/)
     for (const line of [
       /^sluice_decisions_total\{decision="ALLOW",rule_id="allow-low-risk-read"\} 1$/m,
