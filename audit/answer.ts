@@ -1,4 +1,5 @@
 import type { Decision } from '../policy/evaluate.ts'
+import type { JobId } from '../policy/job-id.ts'
 import type { AuditRecord } from './record.ts'
 import type { State } from './lifecycle.ts'
 
@@ -14,6 +15,11 @@ export type Answer = {
   readonly decision: Decision
   readonly retry_after_ms?: number
   readonly approval?: { readonly expires_at: string }
+  /** The job that this one joined: the same request, which waits for a person already. */
+  readonly joined?: JobId
+  /** On the answer to a submission that joined another: that one's answer, and what this one is called. */
+  readonly duplicate?: true
+  readonly joined_as?: JobId
   readonly next: Next
 }
 
@@ -33,6 +39,7 @@ export function answerFrom(record: AuditRecord, nowMs: number): Answer {
     ...(state === 'PARKED' && data.approval !== undefined
       ? { approval: { expires_at: data.approval.expires_at } }
       : {}),
+    ...(data.joined === undefined ? {} : { joined: data.joined }),
     next: nextStep(state, data.decision),
   }
 }
@@ -43,6 +50,7 @@ function nextStep(state: State, decision: Decision): Next {
     case 'THROTTLED':
     case 'PARKED':
     case 'DISPATCHED':
+    case 'JOINED':
       return 'wait'
     case 'DENIED':
       return afterDenial(decision)
@@ -63,7 +71,14 @@ function nextStep(state: State, decision: Decision): Next {
 /** Built-in refusals say what would help; a rule's own denial is final. */
 function afterDenial({ type, rule_id: ruleId }: Decision): Next {
   if (type === 'THROTTLE') return 'retry'
-  if (['sluice.invalid-job', 'sluice.identity-mismatch', 'sluice.idempotency-conflict'].includes(ruleId))
+  if (
+    [
+      'sluice.invalid-job',
+      'sluice.identity-mismatch',
+      'sluice.idempotency-conflict',
+      'sluice.rejected-before',
+    ].includes(ruleId)
+  )
     return 'change_request'
   if (['sluice.timeout', 'sluice.error', 'sluice.queue-full', 'sluice.stopped'].includes(ruleId))
     return 'retry'

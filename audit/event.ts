@@ -120,6 +120,8 @@ export type JobEvent =
       readonly places?: readonly string[]
     } & Decided)
   | ({ readonly event: 'parked'; readonly approval: Approval } & Decided)
+  /** The same request of the same agent waits for a person as this job. */
+  | ({ readonly event: 'joined'; readonly joined: JobId } & Decided)
   | ({
       readonly event: 'throttled'
       readonly throttle: Throttle

@@ -1,5 +1,6 @@
 import type { Constraints } from '../policy/constraints.ts'
 import type { Decision } from '../policy/evaluate.ts'
+import type { JobId } from '../policy/job-id.ts'
 import { answerFrom, type Answer } from './answer.ts'
 import { advance, type EventName, type State } from './lifecycle.ts'
 import type { Actor, Approval, Resolution, Result, Throttle } from './event.ts'
@@ -40,6 +41,7 @@ export type TimelineEvent = {
   readonly approval?: Approval
   readonly approver?: string
   readonly resolution?: Resolution
+  readonly joined?: JobId
   readonly throttle?: Throttle
   readonly result?: Result
   readonly findings?: Result['findings']
@@ -124,6 +126,7 @@ function eventOf({ seq, record }: Filed, before: RecordData | undefined): Timeli
       : {}),
     ...(isNew(data.approval, before?.approval) ? { approval: data.approval } : {}),
     ...(resolution === undefined ? {} : { approver: resolution.by, resolution }),
+    ...(data.joined === undefined ? {} : { joined: data.joined }),
     ...(data.throttle === undefined ? {} : { throttle: data.throttle }),
     ...(result === undefined ? {} : { result, findings: result.findings }),
     ...(data.limit === undefined ? {} : { limit: data.limit }),

@@ -16,6 +16,7 @@ export type State =
   | 'FAILED'
   | 'TIMED_OUT'
   | 'CANCELLED'
+  | 'JOINED'
 
 /** A fact in the past tense. */
 export type EventName =
@@ -26,6 +27,7 @@ export type EventName =
   | 'voted'
   | 'throttled'
   | 'denied'
+  | 'joined'
   | 'rejected'
   | 'expired'
   | 'succeeded'
@@ -39,12 +41,20 @@ export type EventName =
 type Moves = Partial<Record<EventName, State>>
 
 const moves: Record<State, Moves> = {
-  RECEIVED: { allowed: 'DISPATCHED', parked: 'PARKED', throttled: 'THROTTLED', denied: 'DENIED' },
+  RECEIVED: {
+    allowed: 'DISPATCHED',
+    parked: 'PARKED',
+    // The same request waits for a person already: that one's answer is this one's.
+    joined: 'JOINED',
+    throttled: 'THROTTLED',
+    denied: 'DENIED',
+  },
   THROTTLED: {
     allowed: 'DISPATCHED',
     // Only a job that carries its approval leaves by this event; `advance` cannot see that, the proposer does.
     approved: 'DISPATCHED',
     parked: 'PARKED',
+    joined: 'JOINED',
     throttled: 'THROTTLED',
     denied: 'DENIED',
     expired: 'EXPIRED',
@@ -77,6 +87,7 @@ const moves: Record<State, Moves> = {
   FAILED: {},
   TIMED_OUT: {},
   CANCELLED: {},
+  JOINED: {},
 }
 
 /** The state after the event, or undefined where the table has no such move. */
@@ -99,6 +110,7 @@ export const eventTypes: Readonly<Record<EventName, string>> = {
   parked: 'sluice.decision.v1',
   throttled: 'sluice.decision.v1',
   denied: 'sluice.decision.v1',
+  joined: 'sluice.decision.v1',
   approved: 'sluice.approval.resolved.v1',
   rejected: 'sluice.approval.resolved.v1',
   voted: 'sluice.approval.voted.v1',

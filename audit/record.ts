@@ -1,5 +1,6 @@
 import { canonicalJson } from '../policy/digest.ts'
 import type { Decision } from '../policy/evaluate.ts'
+import type { JobId } from '../policy/job-id.ts'
 import type { OutputTerms } from '../policy/rule.ts'
 import type { Approval, Dispatch, Evidence, JobEvent, Opened, Resolution, Result, Throttle } from './event.ts'
 import { advance, eventTypes, isTerminal, type EventName, type State } from './lifecycle.ts'
@@ -35,6 +36,8 @@ export type RecordData = Opened &
     readonly places?: readonly string[]
     readonly dispatch?: Dispatch
     readonly approval?: Approval
+    /** The job whose approval this one waits for. */
+    readonly joined?: JobId
     readonly throttle?: Throttle
     readonly resolution?: Resolution
     readonly result?: Result
@@ -70,6 +73,7 @@ const dataKeys = [
   'job_hash',
   'job_id',
   'job_seq',
+  'joined',
   'limit',
   'note',
   'output',

@@ -101,6 +101,7 @@ function kindOf(state: State): string {
     case 'THROTTLED':
     case 'PARKED':
     case 'DISPATCHED':
+    case 'JOINED':
       return 'waiting'
     case 'QUARANTINED':
     case 'DENIED':

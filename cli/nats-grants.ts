@@ -103,7 +103,7 @@ const gatewayGrants: Grants = {
   publish: [
     ...['audit.>', 'gov.dispatch.>', 'gov.throttled.>', 'gov.quarantine.>', 'gov.command.>'],
     ...['approvals.pending.>', 'decision.>', 'output.>', 'cancel.>', 'http.>', '_R_.>'],
-    ...['$KV.gov_budget.>', '$KV.gov_policy.>', '$KV.gov_control.>'],
+    ...['$KV.gov_budget.>', '$KV.gov_policy.>', '$KV.gov_control.>', '$KV.gov_asked.>'],
     ...['$JS.API.STREAM.INFO.*', '$JS.API.STREAM.MSG.GET.*', '$JS.API.DIRECT.GET.>'],
     ...['APPROVALS', 'WORK', 'THROTTLED'].map((stream) => `$JS.API.STREAM.MSG.DELETE.${stream}`),
     ...['$JS.API.CONSUMER.INFO.*.gw', '$JS.API.CONSUMER.MSG.NEXT.*.gw'],

@@ -82,7 +82,8 @@ function ofTheGate(job: string): string[] {
     ...[`gov.throttled.${job}`, `gov.quarantine.${job}`, `gov.command.${job}`, 'gov.anything'],
     ...[`approvals.pending.${job}`, 'control.pause', 'worker.anything', 'job.mcp-bridge.read.x'],
     ...['decision.x', 'output.x', '_R_.somebody.x', '_INBOX.somebody.x', '_INBOX_gateway.x'],
-    ...['$KV.gov_budget.default.rule', '$KV.gov_policy.current', '$KV.gov_control.pause', '$KV.another.x'],
+    ...['$KV.gov_budget.default.rule', '$KV.gov_policy.current', '$KV.gov_control.pause'],
+    ...['$KV.gov_asked.default.x', '$KV.another.x'],
     // An account that does not exist: before 2.10.27 the server obeys anybody who may say this.
     ...['$JS.API.ACCOUNT.PURGE.SLUICE_VERIFY', '$SYS.REQ.SERVER.PING', '$SYS.REQ.ACCOUNT.GOV.CONNZ'],
   ]

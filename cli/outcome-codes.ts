@@ -12,6 +12,7 @@ export function exitCodeOf(state: State): number {
     case 'DENIED':
       return exitCodes.denied
     case 'PARKED':
+    case 'JOINED':
       return exitCodes.pendingApproval
     case 'REJECTED':
       return exitCodes.rejected

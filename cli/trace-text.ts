@@ -47,6 +47,7 @@ function whyOf(event: TimelineEvent): string[] {
       : [`pool ${event.pool}, attempt ${event.attempt} of ${event.attempts_max}`]),
     ...(result === undefined ? [] : [`${result.worker} ${result.status}, ${result.action}`]),
     ...(result?.findings ?? []).map(({ detector, count }) => `${detector} ${count}x`),
+    ...(event.joined === undefined ? [] : [`joined ${event.joined}`]),
     ...(event.limit === undefined ? [] : [`limit ${event.limit}`]),
     ...(event.by === undefined ? [] : [`by ${event.by}: "${event.note ?? ''}"`]),
     ...(event.terminal === undefined ? [] : [`after ${event.terminal.duration_ms} ms`]),

@@ -42,6 +42,11 @@ export type Config = {
 export type ApprovalSettings = {
   /** A resolution without a job hash is refused. */
   requireBinding: boolean
+  /** For so long after a rejection the same request is denied without asking again; 0 asks every time. */
+  denialCacheSec: number
+  /** How many jobs of one tenant, and of one agent, may wait for a person. */
+  perTenantMax: number
+  perAgentMax: number
 }
 
 /** Where the answers are looked for: flags by their name without dashes, then the environment, then a file. */
@@ -111,7 +116,7 @@ export async function loadConfig(
       failOpenTopics: need(values, 'fail_open_topics'),
       dispatchTimeoutSec: need(values, 'dispatch_timeout_sec'),
       limits: limitsOf(values),
-      approvals: { requireBinding: need(values, 'approvals.require_binding') },
+      approvals: approvalsOf(values),
       logLevel: need(values, 'log_level'),
     },
   }
@@ -132,6 +137,15 @@ export function limitsOf(values: SettingValues): StreamLimits {
     resultsBytesMax: need(values, 'limits.results_bytes_max'),
     outputBytesMax: need(values, 'limits.output_bytes_max'),
     quarantineBytesMax: need(values, 'limits.quarantine_bytes_max'),
+  }
+}
+
+function approvalsOf(values: SettingValues): ApprovalSettings {
+  return {
+    requireBinding: need(values, 'approvals.require_binding'),
+    denialCacheSec: need(values, 'approvals.denial_cache_sec'),
+    perTenantMax: need(values, 'limits.approvals_per_tenant_max'),
+    perAgentMax: need(values, 'limits.approvals_per_agent_max'),
   }
 }
 

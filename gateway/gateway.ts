@@ -17,6 +17,7 @@ import { createLog } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import { describe } from './policy-file.ts'
 import { openPolicies } from './policies.ts'
+import { createPending, waitingRow } from './pending.ts'
 import { pull, type Delivery, type Pull } from './pull.ts'
 import { openQueries, type Queries } from './queries.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
@@ -60,12 +61,17 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const connected = await connect(config, (event) => event !== 'ping' && log.info({ event }, 'bus'))
   const bus = replace.bus?.(connected) ?? connected
   const control = await openControl(bus, config.gateway, nowMs)
+  const pending = createPending()
   let timers: Timers | undefined
   let queries: Queries | undefined
   const io: Io = {
     bus,
     // The index need not read what we wrote ourselves.
-    chain: createChain(bus, (at) => queries?.appended(at)),
+    chain: createChain(bus, (at) => {
+      pending.note(waitingRow(at.record.data))
+      queries?.appended(at)
+    }),
+    pending,
     limiter: createLimiter(bus),
     running: createRunning(bus),
     control,

@@ -1,4 +1,5 @@
 import type { AuditRecord } from '../audit/record.ts'
+import { waitingRow, type WaitingRow } from './pending.ts'
 import { createLinks, doubled } from './index-links.ts'
 
 /**
@@ -33,6 +34,7 @@ export type Row =
       readonly trace: string
       readonly first: boolean
       readonly leftApproval: boolean
+      readonly waiting: WaitingRow
     }
   | { readonly type: 'refused'; readonly job: string }
   | { readonly type: 'other' }
@@ -101,5 +103,6 @@ export function recordRow(data: AuditRecord['data']): Row {
     first: data.job_seq === 0,
     // A vote, or a new binding, still waits.
     leftApproval: from === 'PARKED' && to !== 'PARKED',
+    waiting: waitingRow(data),
   }
 }

@@ -32,7 +32,7 @@ type End = { readonly first: number; readonly last: number; readonly created: st
 type Waiter = { readonly asked: End; readonly resolve: (reached: boolean) => void }
 
 /** Starts at the stream's first message and never stops until it is closed. */
-export function openTail(io: Pick<Io, 'bus' | 'log'>): Tail {
+export function openTail(io: Pick<Io, 'bus' | 'log' | 'pending'>): Tail {
   const reader = openReader(io.bus, 'AUDIT')
   const waiters = new Set<Waiter>()
   const watched = new Map<string, Set<() => void>>()
@@ -56,6 +56,7 @@ export function openTail(io: Pick<Io, 'bus' | 'log'>): Tail {
     own.delete(sequence)
     if (sequence <= position) return // Appended here while it was being read.
     index.add(sequence, row)
+    if (row.type === 'record') io.pending.note(row.waiting)
     position = sequence
     const watchers = row.type === 'other' ? undefined : watched.get(row.job)
     if (watchers !== undefined) for (const tell of watchers) tell()

@@ -1,11 +1,12 @@
 import type { Answer } from '../audit/answer.ts'
-import type { Opened } from '../audit/event.ts'
+import type { JobEvent, Opened } from '../audit/event.ts'
 import { jobHash, sha256Hex, shortHash } from '../policy/digest.ts'
-import { jobIdFromMessageId, jobIdFromStored, type JobId } from '../policy/job-id.ts'
+import { jobIdFromMessageId, jobIdFromRequest, jobIdFromStored, type JobId } from '../policy/job-id.ts'
 import { parseJob, type Job, type Refusal } from '../policy/job.ts'
 import { topicProblem } from '../policy/topic.ts'
 import { answerKey } from './answers.ts'
-import { decide, deny, type DecidedEvent } from './decide.ts'
+import { beforeParking } from './asking.ts'
+import { decide, deny } from './decide.ts'
 import { answerAgain, isSameJob } from './duplicate.ts'
 import { originHeaders } from './headers.ts'
 import type { Io } from './io.ts'
@@ -43,7 +44,7 @@ export async function intercept(io: Io, refusals: Refusals, owner: Owner, delive
   const done = await step(io, { ...cause, opened }, undefined, async (last) => {
     if (last !== undefined) return { refuse: 'exists' }
     return parsed.ok
-      ? decideOn(io, opened, parsed.job)
+      ? decideOn(io, opened, parsed.job, delivery.body)
       : deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
   })
   if (done.type === 'moved') io.metrics.decided(done.at.record.data.decision)
@@ -80,12 +81,13 @@ function parse(submission: Submission, body: Uint8Array): Parsed {
   return parseJob(submission, submission.topic, body)
 }
 
-async function decideOn(io: Io, opened: Opened, job: Job): Promise<DecidedEvent> {
+async function decideOn(io: Io, opened: Opened, job: Job, body: Uint8Array): Promise<JobEvent> {
   if (job.deadlineMs !== undefined && job.deadlineMs <= io.nowMs())
     return deny(io, 'sluice.expired', "the job's own deadline has passed")
   const stop = await stopOf(io, opened, true)
   if (stop !== undefined) return deny(io, 'sluice.stopped', `${stop.by} stopped this: ${stop.reason}`)
-  return decide(io, opened, job)
+  const event = await decide(io, opened, job)
+  return event.event === 'parked' ? beforeParking(io, opened, body, event) : event
 }
 
 function ownedBy(owner: Owner, submission: Submission): boolean {
@@ -97,13 +99,16 @@ function ownedBy(owner: Owner, submission: Submission): boolean {
  * within its agent only; without one, time and sequence name the message even if the stream is made anew.
  */
 function causeOf(delivery: Delivery, submission: Submission): Cause {
-  const header =
-    submission.tenant !== '' && delivery.stream === 'JOBS_HTTP' ? 'Sluice-Message-Id' : 'Nats-Msg-Id'
-  const messageId = delivery.header(header)
+  const overHttp = delivery.stream === 'JOBS_HTTP'
+  const messageId = delivery.header(overHttp ? 'Sluice-Message-Id' : 'Nats-Msg-Id')
+  // On this stream only gateways write; on an agent's own the header would be the agent's.
+  const requestId = overHttp ? delivery.header('Sluice-Request-Id') : ''
   const job =
-    messageId === ''
-      ? jobIdFromStored(submission.tenant, delivery.storedNs, delivery.sequence)
-      : jobIdFromMessageId(submission.tenant, submission.agent, messageId)
+    messageId !== ''
+      ? jobIdFromMessageId(submission.tenant, submission.agent, messageId)
+      : requestId !== ''
+        ? jobIdFromRequest(submission.tenant, requestId)
+        : jobIdFromStored(submission.tenant, delivery.storedNs, delivery.sequence)
   return {
     job,
     id: shortHash(`${delivery.stream}:${delivery.sequence}:${delivery.storedNs}`),

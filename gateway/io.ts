@@ -8,6 +8,7 @@ import type { Keys } from './keys.ts'
 import type { Limiter } from './limiter.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import type { Pending } from './pending.ts'
 import type { Policies } from './policies.ts'
 import type { Running } from './running.ts'
 import type { Shadow } from './shadow.ts'
@@ -20,6 +21,7 @@ export type Io = {
   readonly chain: Chain
   readonly limiter: Limiter
   readonly running: Running
+  readonly pending: Pending
   readonly control: Control
   readonly config: Config
   readonly topology: Topology

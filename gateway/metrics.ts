@@ -18,6 +18,10 @@ export type Metrics = {
   /** A record was appended to a job's chain; `from` is the state it left. */
   moved(event: EventName, from: State): void
   setApprovals(pending: number, oldestAgeSeconds: number): void
+  /** How many wait in each tenant at each level, as far as this gateway has read the trail. */
+  setWaiting(
+    waiting: readonly { readonly tenant: string; readonly level: string; readonly count: number }[],
+  ): void
   setFailMode(mode: Config['failMode']): void
   /** 0 is empty, 1 is full. */
   setStreamFullness(stream: string, ratio: number): void
@@ -129,7 +133,7 @@ export function createMetrics(): Metrics {
 
 type Gauges = Pick<
   Metrics,
-  'setApprovals' | 'setFailMode' | 'setStreamFullness' | 'setConnected' | 'setPolicy'
+  'setApprovals' | 'setWaiting' | 'setFailMode' | 'setStreamFullness' | 'setConnected' | 'setPolicy'
 >
 
 function createGauges(registers: Registry[]): Gauges {
@@ -141,6 +145,12 @@ function createGauges(registers: Registry[]): Gauges {
   const oldest = new Gauge({
     name: 'sluice_approval_oldest_age_seconds',
     help: 'How long the job that has waited longest for a person has waited; 0 when none waits.',
+    registers,
+  })
+  const waiting = new Gauge({
+    name: 'sluice_approvals_waiting',
+    help: 'Jobs that wait for a person, by tenant and by the level of their approval.',
+    labelNames: ['tenant', 'level'] as const,
     registers,
   })
   const failMode = new Gauge({
@@ -175,6 +185,9 @@ function createGauges(registers: Registry[]): Gauges {
     setApprovals: (count, oldestAgeSeconds) => {
       pending.set(count)
       oldest.set(oldestAgeSeconds)
+    },
+    setWaiting: (counts) => {
+      for (const { tenant, level, count } of counts) waiting.set({ tenant, level }, count)
     },
     setFailMode: (mode) => {
       failMode.set({ mode: 'closed' }, mode === 'closed' ? 1 : 0)

@@ -1,8 +1,9 @@
-import { answerFrom } from '../audit/answer.ts'
+import { answerFrom, type Answer } from '../audit/answer.ts'
 import { levelOf } from '../audit/approval.ts'
 import type { JobEvent } from '../audit/event.ts'
-import type { AuditRecord } from '../audit/record.ts'
+import type { AuditRecord, RecordData } from '../audit/record.ts'
 import { builtinDecision } from '../policy/evaluate.ts'
+import type { JobId } from '../policy/job-id.ts'
 import { BusError, type Headers } from './message.ts'
 import type { Position } from './chain.ts'
 import {
@@ -49,7 +50,8 @@ export async function perform(io: Io, at: Position, around: Around): Promise<Job
   if (record.data.places !== undefined && from === 'DISPATCHED' && to !== 'DISPATCHED')
     await io.running.leave(record.data.places, record.data.job_id)
   if (record.data.terminal !== undefined || record.data.event === 'quarantined') io.ended(record.data.job_id)
-  notify(io, record, around)
+  if (record.data.joined === undefined) notify(io, record, around)
+  else await answerJoined(io, record.data, record.data.joined, around)
   return undefined
 }
 
@@ -71,6 +73,7 @@ async function makeTrue(io: Io, at: Position, around: Around): Promise<JobEvent 
     case 'quarantined':
       return quarantine(io, at, around)
     case 'denied':
+    case 'joined':
     case 'rejected':
     case 'expired':
     case 'dropped':
@@ -217,5 +220,17 @@ function notify(io: Io, record: AuditRecord, around: Around): void {
     decisionSubject(data.actor.id, data.job_id),
     JSON.stringify(answerFrom(record, io.nowMs())),
     headers,
+  )
+}
+
+/** Who asked the same as somebody before gets that one's answer, as it is by now, and learns what his own is called. */
+async function answerJoined(io: Io, data: RecordData, joined: JobId, around: Around): Promise<void> {
+  const first = await io.chain.last(joined)
+  if (first === undefined) throw new Error(`${data.job_id} joined ${joined}, which is on no record`)
+  const answer = answerFrom(first.record, io.nowMs())
+  io.bus.publish(
+    decisionSubject(data.actor.id, data.job_id),
+    JSON.stringify({ ...answer, duplicate: true, joined_as: data.job_id } satisfies Answer),
+    { ...originHeaders(data.job_id, answer.state, around.origin), 'Sluice-Duplicate': 'true' },
   )
 }

@@ -85,7 +85,7 @@ export const outputStream = 'OUTPUT'
 export const quarantineStream = 'QUARANTINE'
 
 /** Key-value buckets; a bucket `b` is the stream `KV_b` over `$KV.b.>`. */
-export const buckets = ['gov_budget', 'gov_policy', 'gov_control'] as const
+export const buckets = ['gov_budget', 'gov_policy', 'gov_control', 'gov_asked'] as const
 
 const second = 1_000_000_000
 const hour = 3600 * second
@@ -129,7 +129,7 @@ export function planStreams(topology: Topology, limits: StreamLimits): StreamPla
     ...intake,
     ...results,
     ...fixedStreams(limits),
-    ...buckets.map((name) => bucket(name, limits.replicas)),
+    ...buckets.map((name) => ({ ...bucket(name, limits.replicas), ...bucketTerms[name] })),
   ]
   return { streams, consumers: [...gatewayConsumers(topology), ...outsideConsumers(topology)] }
 }
@@ -273,6 +273,15 @@ function queue(name: string, subjects: string[], replicas: number): StreamConfig
     duplicate_window: shortWindow,
     allow_direct: false,
   }
+}
+
+const bucketTerms: Readonly<Record<(typeof buckets)[number], Partial<StreamConfig>>> = {
+  gov_budget: {},
+  gov_policy: {},
+  gov_control: {},
+  // Who asked first, for a little longer than any approval lasts. Without room the oldest is forgotten: at worst a person is
+  // asked twice.
+  gov_asked: { max_age: 31 * 24 * hour, discard: 'old' },
 }
 
 function bucket(name: string, replicas: number): StreamConfig {

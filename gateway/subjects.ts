@@ -18,6 +18,9 @@ export const throttledSubject = (job: JobId): string => `gov.throttled.${job}`
 export const quarantineSubject = (job: JobId): string => `gov.quarantine.${job}`
 export const budgetSubject = (key: string): string => `$KV.gov_budget.${key}`
 
+export const askedSubject = (tenant: string, fingerprint: string): string =>
+  `$KV.gov_asked.${tenant}.${fingerprint}`
+
 export const httpSubject = (tenant: string, agent: string, topic: string): string =>
   `http.${tenant}.${agent}.${bare(topic)}`
 export const dispatchSubject = (pool: string, topic: string, job: JobId, attempt: number): string =>

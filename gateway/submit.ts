@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Answer } from '../audit/answer.ts'
-import { jobIdFromMessageId, type JobId } from '../policy/job-id.ts'
+import { jobIdFromMessageId, jobIdFromRequest, type JobId } from '../policy/job-id.ts'
 import { answerAgain } from './duplicate.ts'
 import type { Heard } from './message.ts'
 import type { Io } from './io.ts'
@@ -36,14 +36,20 @@ export async function submit(
   caller: { readonly tenant: string; readonly agent: string },
   topic: string,
   body: Uint8Array,
-  messageId: string = randomUUID(),
+  messageId?: string,
   traceparent: string = '',
 ): Promise<Submitted> {
-  const job = jobIdFromMessageId(caller.tenant, caller.agent, messageId)
+  const requestId = randomUUID()
+  const job =
+    messageId === undefined
+      ? jobIdFromRequest(caller.tenant, requestId)
+      : jobIdFromMessageId(caller.tenant, caller.agent, messageId)
+  const name =
+    messageId === undefined ? { 'Sluice-Request-Id': requestId } : { 'Sluice-Message-Id': messageId }
   const decided = nextDecision(io, job)
   try {
     const appended = await io.bus.append(httpSubject(caller.tenant, caller.agent, topic), body, {
-      headers: { 'Sluice-Message-Id': messageId, ...(traceparent === '' ? {} : { traceparent }) },
+      headers: { ...name, ...(traceparent === '' ? {} : { traceparent }) },
     })
     if (appended.type !== 'stored')
       return { type: 'unavailable', detail: 'the intake is full: nothing was stored, try again later' }

@@ -4,6 +4,7 @@ import { shortHash } from '../policy/digest.ts'
 import type { JobId } from '../policy/job-id.ts'
 import { afterFailure, hasUnreadResult } from './collect.ts'
 import type { Position } from './chain.ts'
+import { beforeParking } from './asking.ts'
 import { decide, deny, type Before } from './decide.ts'
 import { createHeap } from './heap.ts'
 import type { Io } from './io.ts'
@@ -255,6 +256,7 @@ async function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Posit
   const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, copy.body)
   if (!parsed.ok) return deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
   const event = await decide(io, data, parsed.job, inTime(io, data, notBeforeMs))
+  if (event.event === 'parked') return beforeParking(io, data, copy.body, event)
   const stillFull = event.event === 'throttled' && event.throttle.waits_for === 'place'
   if (!stillFull || data.throttle.waits_for !== 'place') return event
   // The wait for a place is on record; only its end is news.

@@ -33,6 +33,7 @@ export function startWatch(io: Io, streams: readonly string[]): Watch {
   }
   const round = (): void => {
     io.metrics.setConnected(io.bus.connected())
+    io.metrics.setWaiting(io.pending.byLevel())
     look().catch((err: unknown) => io.log.warn({ err }, 'streams could not be looked at'))
   }
   const timer = setInterval(round, everyMs)

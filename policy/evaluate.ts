@@ -52,6 +52,7 @@ export type BuiltinRuleId =
   | 'sluice.error'
   | 'sluice.timeout'
   | 'sluice.queue-full'
+  | 'sluice.rejected-before'
   | 'sluice.no-pool'
   | 'sluice.expired'
   | 'sluice.stopped'

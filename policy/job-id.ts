@@ -20,6 +20,16 @@ export function jobIdFromStored(tenant: string, storedNs: bigint, sequence: bigi
   return branded(`${tenant}.s${base32(storedNs, 13)}${base32(BigInt(sequence), 13)}`)
 }
 
+/** The id of a job whose publisher gave it no name over HTTP: the gateway named the request, so that the id is known before it is stored. */
+export function jobIdFromRequest(tenant: string, requestId: string): JobId {
+  return branded(`${tenant}.r${base32(sha256(requestId), 32)}`)
+}
+
+/** Whether the publisher named the job, and so says himself which submissions are the same. */
+export function isNamed(job: JobId): boolean {
+  return job.slice(job.indexOf('.') + 1).startsWith('m')
+}
+
 /** Text from outside as a job id, or undefined. */
 export function parseJobId(text: string): JobId | undefined {
   return jobIdShape.test(text) ? (text as JobId) : undefined

@@ -6,7 +6,7 @@ import type { NatsConnection } from '@nats-io/transport-node'
 import type { Approval } from '../../audit/event.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
-import { ask, readJob, testConfig } from '../helpers/gateway.ts'
+import { ask, readJob, testApprovals, testConfig } from '../helpers/gateway.ts'
 
 const policy = `version: v1
 rules:
@@ -31,7 +31,11 @@ beforeAll(async () => {
   await writeFile(topologyFile, await readFile('deploy/topology.yaml', 'utf8'))
   const config = await testConfig(nats, policy, { topologyFile })
   lenient = await startGateway(config)
-  strict = await startGateway({ ...config, gateway: 'strict', approvals: { requireBinding: true } })
+  strict = await startGateway({
+    ...config,
+    gateway: 'strict',
+    approvals: { ...testApprovals, requireBinding: true },
+  })
   agent = await nats.connect('demo')
   for (const name of ['demo-approver', 'second-approver']) people.set(name, await nats.connect(name))
 })

@@ -44,7 +44,7 @@ afterAll(async () => {
 
 const start = (): Promise<Gateway> => startGateway(config, { nowMs: () => Date.now() + skewMs })
 const park = async (topic = 'job.one.x'): Promise<string> => {
-  const parked = await ask(agent, topic, {})
+  const parked = await ask(agent, topic, {}, crypto.randomUUID())
   expect(parked.state).toBe('PARKED')
   return parked.job_id
 }

@@ -13,7 +13,9 @@ const write = 'job.mcp-bridge.write.update_ticket'
 const names = ['demo-approver', 'second-approver'] as const
 const atOnce = 50
 const killedRounds = 5
-const requestTimeoutMs = 700
+/** A gateway that died does not answer: then the other is asked soon. */
+const askAgainAfterMs = 700
+const patienceMs = 30_000
 
 type Said = {
   status?: number
@@ -41,14 +43,19 @@ afterAll(async () => {
 })
 
 /** Half of them by request, half over HTTP at one gateway or the other; every third one refuses. */
-function decide(apis: readonly ApiCall[], job: string, nth: number): Promise<Said> {
+function decide(
+  apis: readonly ApiCall[],
+  job: string,
+  nth: number,
+  timeout: number = patienceMs,
+): Promise<Said> {
   const decision = nth % 3 === 0 ? 'reject' : 'approve'
   const body = { note: `by number ${nth}` }
   if (nth % 2 === 0) return overHttp(apis[(nth >> 1) % apis.length] as ApiCall, job, decision, body)
   const who = (nth >> 1) % names.length
   return (people[who] as NatsConnection)
     .request(`approvals.resolve.${names[who] ?? ''}.${job}`, JSON.stringify({ decision, ...body }), {
-      timeout: requestTimeoutMs,
+      timeout,
     })
     .then((reply) => reply.json<Said>())
 }
@@ -63,7 +70,7 @@ async function overHttp(api: ApiCall, job: string, decision: string, body: objec
 /** Asks until somebody answers: who lost the connection to a gateway that died does not know what became of it. */
 async function insist(apis: readonly ApiCall[], job: string, nth: number): Promise<Said> {
   return until(async () => {
-    const said = await decide(apis, job, nth).catch(() => undefined)
+    const said = await decide(apis, job, nth, askAgainAfterMs).catch(() => undefined)
     return said?.code === 'unavailable' ? undefined : said
   })
 }

@@ -31,7 +31,10 @@ afterAll(async () => {
 })
 
 const park = async (more: object = {}): Promise<string> =>
-  String((await api('POST', '/api/v1/jobs', { ...prod, ...more })).body['job_id'])
+  String(
+    (await api('POST', '/api/v1/jobs', { ...prod, ...more }, { 'Idempotency-Key': crypto.randomUUID() }))
+      .body['job_id'],
+  )
 const resolve = (
   job: string,
   decision: 'approve' | 'reject',

@@ -97,6 +97,7 @@ describe('the index', () => {
     trace: 't',
     first: true,
     leftApproval: false,
+    waiting: { job },
     ...more,
   })
 

@@ -6,6 +6,7 @@ import { jobIdFromMessageId } from '../../policy/job-id.ts'
 import { connectBus, type Bus } from '../../gateway/bus.ts'
 import type { Config } from '../../gateway/config.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
+import { createPending } from '../../gateway/pending.ts'
 import { openTail, type Tail } from '../../gateway/index-tail.ts'
 import { createLog } from '../../gateway/log.ts'
 import { planStreams, type StreamConfig } from '../../gateway/streams.ts'
@@ -116,7 +117,7 @@ describe('the tail of AUDIT', () => {
   })
 
   const open = (): Tail => {
-    const tail = openTail({ bus, log: createLog('silent', 'test') })
+    const tail = openTail({ bus, log: createLog('silent', 'test'), pending: createPending() })
     tails.push(tail)
     return tail
   }

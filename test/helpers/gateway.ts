@@ -9,6 +9,14 @@ import type { Config } from '../../gateway/config.ts'
 import { defaultLimits } from '../../gateway/streams.ts'
 import type { TestNats } from './nats-server.ts'
 
+/** Nothing is asked of a decision, nobody is answered from the past, and the bounds are far away. */
+export const testApprovals: Config['approvals'] = {
+  requireBinding: false,
+  denialCacheSec: 0,
+  perTenantMax: 50_000,
+  perAgentMax: 20_000,
+}
+
 /** A configuration for gateways of one test: a policy of its own, keys of its own, quiet. */
 export async function testConfig(
   nats: TestNats,
@@ -35,7 +43,7 @@ export async function testConfig(
     failOpenTopics: [],
     dispatchTimeoutSec: 300,
     limits: defaultLimits,
-    approvals: { requireBinding: false },
+    approvals: testApprovals,
     logLevel: (process.env['SLUICE_TEST_LOG'] as Config['logLevel'] | undefined) ?? 'silent',
     ...more,
   }

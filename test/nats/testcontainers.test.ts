@@ -12,6 +12,7 @@ import { newPasswords, passwordEnvironment, withOwner, type Passwords } from '..
 import { provisionAs } from '../../cli/dev/provisioned-nats.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { createKeys } from '../../gateway/keys.ts'
+import { testApprovals } from '../helpers/gateway.ts'
 import { buildFromProgram, openDocker, type Docker } from '../helpers/docker.ts'
 
 /** The server of this machine in an image of its own, because nothing is pulled. */
@@ -79,7 +80,7 @@ test('on a server in a container a job goes from an agent to a worker and back',
     failOpenTopics: [],
     dispatchTimeoutSec: 300,
     limits: inputs.limits,
-    approvals: { requireBinding: false },
+    approvals: testApprovals,
     logLevel: 'silent',
   })
   const worker = await connect({

@@ -51,6 +51,7 @@ describe('docs/policy.md', () => {
       'sluice.queue-full': true,
       'sluice.no-pool': true,
       'sluice.expired': true,
+      'sluice.rejected-before': true,
       'sluice.stopped': true,
     }
     for (const id of Object.keys(own)) expect(text).toContain(`\`${id}\``)
