@@ -82,7 +82,7 @@ describe('what went wrong elsewhere', () => {
     const [api] = apis as [ApiCall]
     const { job_id } = await park()
     const clicks = await Promise.all([1, 2].map(() => api('POST', `/api/v1/approvals/${job_id}/approve`)))
-    expect(clicks.map(({ status }) => status).toSorted()).toEqual([200, 409])
+    expect(clicks.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 409])
     expect(await ended(job_id)).toEqual(['parked', 'approved', 'succeeded'])
     expect(runs(job_id)).toBe(1)
   })
