@@ -4,7 +4,9 @@ import { loadConfig, type Config } from '../gateway/config.ts'
 import { startGateway, type Gateway } from '../gateway/gateway.ts'
 import { readKeys } from '../gateway/keys.ts'
 import { PolicyError } from '../gateway/policy-file.ts'
-import { parseTopology } from '../gateway/topology.ts'
+import { readCertificate } from '../gateway/http-tls.ts'
+import { parseTokens } from '../gateway/tokens-file.ts'
+import { parseTopology, type Topology } from '../gateway/topology.ts'
 import { problemText } from '../gateway/yaml-file.ts'
 import { configSources } from './config-arguments.ts'
 import { connectFailureCode } from './connect-failure.ts'
@@ -14,8 +16,8 @@ import { servingWords } from './serving-words.ts'
 const help = `usage: sluice serve [--config FILE] [--SETTING VALUE ...]
 
 Runs one gateway until SIGTERM or SIGINT; then it finishes what it has in hand and ends. A second signal ends it at
-once, which loses nothing either: what was not acknowledged comes again. SIGHUP reads the policy file again, which also
-happens by itself when the file changes. sluice config show lists the settings.
+once, which loses nothing either: what was not acknowledged comes again. SIGHUP reads policy, tokens and certificate
+again, which also happens by itself when they change. sluice config show lists the settings.
 
 Exit codes: 69 NATS is not there (start again later), 77 NATS does not let us in, 78 the configuration, topology,
 keys or policy are wrong.`
@@ -55,7 +57,8 @@ export async function run(args: string[]): Promise<number> {
 }
 
 /** What is wrong with the files that the configuration names; what a policy says is the gateway's own to judge. */
-async function inputProblems({ policyFile, topologyFile, keysFile }: Config): Promise<string[]> {
+async function inputProblems(config: Config): Promise<string[]> {
+  const { policyFile, topologyFile, keysFile, tokensFile, http } = config
   const problems: string[] = []
   await access(policyFile, constants.R_OK).catch(() =>
     problems.push(`${policyFile} cannot be read; setting policy says where it is`),
@@ -65,9 +68,21 @@ async function inputProblems({ policyFile, topologyFile, keysFile }: Config): Pr
   else {
     const topology = parseTopology(topologyFile, text)
     if (!topology.ok) problems.push(...topology.problems.map(problemText))
+    else if (tokensFile !== undefined) problems.push(...(await tokensProblems(tokensFile, topology.value)))
   }
+  if (http.tls !== undefined)
+    await readCertificate(http.tls).catch((error: Error) =>
+      problems.push(`setting http.tls_*: ${error.message}`),
+    )
   await readKeys(keysFile).catch((error: Error) => problems.push(`setting keys: ${error.message}`))
   return problems
+}
+
+async function tokensProblems(file: string, topology: Topology): Promise<string[]> {
+  const text = await readFile(file, 'utf8').catch(() => undefined)
+  if (text === undefined) return [`${file} cannot be read; setting tokens says where it is`]
+  const tokens = parseTokens(file, text, topology)
+  return tokens.ok ? [] : tokens.problems.map(problemText)
 }
 
 /** Resolves at the first signal; the second one ends the process. */

@@ -7,6 +7,7 @@ import {
   fileSchema,
   flagOf,
   fromText,
+  need,
   profileDefaults,
   secretKeys,
   settingKeys,
@@ -14,8 +15,10 @@ import {
   variablesOf,
   type Setting,
   type SettingKey,
+  type SettingValues,
 } from './settings.ts'
 import { type StreamLimits } from './streams.ts'
+import { contradictionsIn, credentialKeys } from './config-contradictions.ts'
 import { checkYaml, problemText } from './yaml-file.ts'
 
 /** Everything a gateway is told, checked; nothing in here is optional after start-up. */
@@ -25,7 +28,21 @@ export type Config = {
   /** This gateway's name on records and metrics. */
   gateway: string
   nats: { url: string; user: string; credential: { password: string } | { nkeySeed: string } }
-  http: { host: string; port: number }
+  http: {
+    host: string
+    port: number
+    /** Names that a Host header may have beside the loopback names and `host`. */
+    hosts: string[]
+    /** Web origins whose pages may call. */
+    origins: string[]
+    /** Requests a second of one principal. */
+    ratePerSec: number
+    tls: { certFile: string; keyFile: string } | undefined
+    /** Tokens may cross the network in clear, because somebody wrote so. */
+    insecure: boolean
+  }
+  /** Who may call over HTTP; undefined: nobody, only the health routes are open. */
+  tokensFile: string | undefined
   policyFile: string
   topologyFile: string
   keysFile: string
@@ -62,7 +79,6 @@ export type ShownSetting = { key: SettingKey; value: unknown; origin: string }
 export type Settings =
   | { ok: true; values: SettingValues; shown: ShownSetting[] }
   | { ok: false; problems: string[] }
-export type SettingValues = { [Key in SettingKey]?: Setting<Key> }
 
 const hidden = '(set)'
 const defaultFile = 'sluice.yaml'
@@ -107,7 +123,8 @@ export async function loadConfig(
       profile: need(values, 'profile'),
       gateway: need(values, 'gateway'),
       nats: { url: need(values, 'nats.url'), user: need(values, 'nats.user'), credential: credential.value },
-      http: { host: need(values, 'http.host'), port: need(values, 'http.port') },
+      http: httpOf(values),
+      tokensFile: values.tokens,
       policyFile: need(values, 'policy'),
       topologyFile: need(values, 'topology'),
       keysFile: need(values, 'keys'),
@@ -119,6 +136,20 @@ export async function loadConfig(
       approvals: approvalsOf(values),
       logLevel: need(values, 'log_level'),
     },
+  }
+}
+
+function httpOf(values: SettingValues): Config['http'] {
+  const certFile = values['http.tls_cert_file']
+  const keyFile = values['http.tls_key_file']
+  return {
+    host: need(values, 'http.host'),
+    port: need(values, 'http.port'),
+    hosts: need(values, 'http.hosts'),
+    origins: need(values, 'http.origins'),
+    ratePerSec: need(values, 'http.rate_per_s'),
+    tls: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
+    insecure: need(values, 'http.insecure'),
   }
 }
 
@@ -147,17 +178,6 @@ function approvalsOf(values: SettingValues): ApprovalSettings {
     perTenantMax: need(values, 'limits.approvals_per_tenant_max'),
     perAgentMax: need(values, 'limits.approvals_per_agent_max'),
   }
-}
-
-/** A setting that has a default, so that its absence is a mistake of ours. */
-export function need<Key extends SettingKey>(
-  values: SettingValues,
-  key: Key,
-): NonNullable<SettingValues[Key]> {
-  const value = values[key]
-  if (value === undefined || value === null)
-    throw new Error(`the setting ${key} has neither a value nor a default`)
-  return value
 }
 
 /** `rank` orders the sources: 0 flag, 1 environment, 2 file, 3 default. */
@@ -227,40 +247,6 @@ function defaultSetting(key: SettingKey, profile: Config['profile'], base: strin
   const value = profileDefaults[profile][key]
   if (value !== undefined) return { value, origin: `default of profile ${profile}`, base, rank: 3 }
   return defaults[key] === undefined ? undefined : { value: defaults[key], origin: 'default', base, rank: 3 }
-}
-
-/** What each setting may say alone but not beside the others. */
-function contradictionsIn(values: SettingValues): string[] {
-  const problems: string[] = []
-  const host = need(values, 'http.host')
-  if (values.profile === 'dev' && !isLoopback(host)) {
-    problems.push(
-      `profile dev takes calls without authentication and listens on loopback only, not on ${host}`,
-    )
-  }
-  const topics = need(values, 'fail_open_topics')
-  if (values.fail_mode === 'open' && topics.length === 0) {
-    problems.push(
-      'fail_mode open needs fail_open_topics: nothing passes undecided unless its topic is written down',
-    )
-  }
-  if (values.fail_mode === 'closed' && topics.length > 0) {
-    problems.push('fail_open_topics are named, but fail_mode is closed: say which one is meant')
-  }
-  const credentials = credentialKeys.filter((key) => values[key] !== undefined)
-  if (credentials.length > 1) problems.push(`say only one of ${credentials.join(', ')}`)
-  return problems
-}
-
-const credentialKeys = [
-  'nats.password',
-  'nats.password_file',
-  'nats.nkey_seed',
-  'nats.nkey_seed_file',
-] as const
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host)
 }
 
 type Credential = Config['nats']['credential']

@@ -36,7 +36,7 @@ type Phase = 'starting' | 'up' | 'draining'
 
 export type Gateway = {
   readonly httpUrl: string
-  /** Reads the policy file now, changed or not. */
+  /** Reads policy, tokens and certificate now, changed or not. */
   reload(): Promise<void>
   stop(): Promise<void>
 }
@@ -126,7 +126,10 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   )
   return {
     httpUrl: http.url,
-    reload: () => policies.reload(),
+    reload: async () => {
+      await http.reload()
+      await policies.reload()
+    },
     stop: async () => {
       phase = 'draining'
       await http.close()

@@ -1,8 +1,12 @@
 import { Hono, type Context, type Handler, type MiddlewareHandler } from 'hono'
 import { BusError } from './message.ts'
+import { accessOf, type Access } from './http-access.ts'
 import { approvalRoutes } from './http-approvals.ts'
+import { admit } from './http-auth.ts'
+import { queryFlag } from './http-body.ts'
 import { controlRoutes } from './http-control.ts'
-import { guardDev, secureHeaders } from './http-guard.ts'
+import { doorOf } from './http-door.ts'
+import { secureHeaders } from './http-guard.ts'
 import { healthRoutes, type ReadyCheck } from './http-health.ts'
 import { jobRoutes } from './http-jobs.ts'
 import { policyLiveRoutes } from './http-policy-live.ts'
@@ -12,6 +16,7 @@ import { traceRoutes } from './http-traces.ts'
 import type { Io } from './io.ts'
 import { NotCaughtUp, type Queries } from './queries.ts'
 import type { Refusals } from './refusals.ts'
+import type { Tokens } from './tokens.ts'
 
 /** What the API needs beside `io`. */
 export type HttpDeps = {
@@ -26,21 +31,26 @@ export type Route = {
   readonly methods: Readonly<Partial<Record<'GET' | 'POST', Handler>>>
 }
 
-/** All routes of the profile. Without authentication nobody can be told apart, so `standard` opens only what tells nothing. */
-export function createApp(io: Io, deps: HttpDeps): Hono {
+/** All routes of the profile. Without tokens nobody can be told apart, and `standard` opens only what tells nothing. */
+export function createApp(io: Io, deps: HttpDeps, tokens: Tokens | undefined): Hono {
   const app = new Hono()
+  const door = doorOf(io, tokens)
   app.use(secureHeaders)
   app.use(logged(io))
-  mount(app, healthRoutes(io, deps))
-  if (io.config.profile === 'dev') {
-    app.use(guardDev)
-    mount(app, policyRoutes(io))
+  app.use('/metrics', door.details)
+  app.use('/readyz', (c, next) => (queryFlag(c, 'verbose', false) === false ? next() : door.details(c, next)))
+  // The door has looked at who asks for more than health.
+  mount(app, healthRoutes(io, deps), () => (_, next) => next())
+  if (door.api !== undefined) {
+    const gate: Gate = (needed) => admit(io, needed)
+    app.use(door.api)
+    mount(app, policyRoutes(io), gate)
     app.use(connected(io))
-    mount(app, jobRoutes(io, deps))
-    mount(app, approvalRoutes(io, deps))
-    mount(app, traceRoutes(deps))
-    mount(app, controlRoutes(io))
-    mount(app, policyLiveRoutes(io))
+    mount(app, jobRoutes(io, deps), gate)
+    mount(app, approvalRoutes(io, deps), gate)
+    mount(app, traceRoutes(io, deps), gate)
+    mount(app, controlRoutes(io), gate)
+    mount(app, policyLiveRoutes(io), gate)
   }
   app.notFound((c) =>
     problem(c, 'no_such_path', `nothing is served at this path in profile ${io.config.profile}`),
@@ -49,9 +59,12 @@ export function createApp(io: Io, deps: HttpDeps): Hono {
   return app
 }
 
-function mount(app: Hono, routes: readonly Route[]): void {
+type Gate = (needed: Access) => MiddlewareHandler
+
+function mount(app: Hono, routes: readonly Route[], gate: Gate): void {
   for (const { path, methods } of routes) {
-    for (const [method, handle] of Object.entries(methods)) app.on(method, path, handle)
+    for (const [method, handle] of Object.entries(methods))
+      app.on(method, path, gate(accessOf(method, path)), handle)
     const allow = Object.keys(methods).join(', ')
     app.all(path, (c) => {
       c.header('Allow', allow)

@@ -3,7 +3,7 @@ import type { Constraints } from '../policy/constraints.ts'
 import { constraints } from '../policy/schema-blocks.ts'
 import type { HttpDeps, Route } from './http-app.ts'
 import { queryFlag, queryNumber, readOptionalObject, type JsonObject } from './http-body.ts'
-import { devCaller, jobIdIn } from './http-caller.ts'
+import { callerOf, jobIdIn } from './http-caller.ts'
 import { problem } from './http-problem.ts'
 import { noteIn, resolvedResponse } from './http-resolution.ts'
 import type { Io } from './io.ts'
@@ -33,7 +33,7 @@ async function list({ queries }: HttpDeps, c: Context): Promise<Response> {
   const cursor = text === undefined ? undefined : parseCursor(text)
   if (text !== undefined && cursor === undefined)
     return problem(c, 'invalid', '"cursor" must be the next_cursor of an earlier answer')
-  return c.json(await queries.approvals({ includeResolved, limit, cursor }))
+  return c.json(await queries.approvals({ includeResolved, limit, cursor, tenants: callerOf(c).tenants }))
 }
 
 async function show({ queries }: HttpDeps, c: Context): Promise<Response> {
@@ -60,7 +60,7 @@ async function decide(
   if (typeof binding === 'string') return problem(c, 'invalid', binding)
   const limits = limitsIn(body.value)
   if (typeof limits === 'string') return problem(c, 'invalid', limits)
-  const who = { job: job.id, by: devCaller.person, via: 'http' as const }
+  const who = { job: job.id, by: callerOf(c).principal, via: 'http' as const }
   return resolvedResponse(
     c,
     await resolve(io, refusals, { ...who, decision, note: note.note, ...binding, ...limits }),

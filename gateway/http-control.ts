@@ -1,9 +1,9 @@
 import type { Context } from 'hono'
 import { z } from 'zod'
-import type { Stop } from '../policy/stop.ts'
+import type { Stop, StopScope } from '../policy/stop.ts'
 import { patternProblem } from '../policy/topic.ts'
 import { readObject } from './http-body.ts'
-import { devCaller } from './http-caller.ts'
+import { callerOf, reaches, type Caller } from './http-caller.ts'
 import type { Route } from './http-app.ts'
 import { problem } from './http-problem.ts'
 import type { Io } from './io.ts'
@@ -26,26 +26,58 @@ const resumeOrder = z.strictObject({ id: z.string().max(64), stage: z.enum(['dra
 /** The kill switch: what is stopped, stop, and resume in two stages. */
 export function controlRoutes(io: Io): readonly Route[] {
   return [
-    { path: '/api/v1/control', methods: { GET: (c) => c.json({ stops: io.control.stops().map(shown) }) } },
+    { path: '/api/v1/control', methods: { GET: (c) => list(io, c) } },
     { path: '/api/v1/control/stop', methods: { POST: (c) => stop(io, c) } },
     { path: '/api/v1/control/resume', methods: { POST: (c) => resume(io, c) } },
   ]
 }
 
+function list(io: Io, c: Context): Response {
+  const caller = callerOf(c)
+  const stops = io.control.stops().filter(({ scope: covered }) => concerns(caller, covered))
+  return c.json({ stops: stops.map(shown) })
+}
+
 async function stop(io: Io, c: Context): Promise<Response> {
   const order = await ordered(c, stopOrder)
   if ('response' in order) return order.response
-  return c.json(shown(await io.control.stop({ ...order.value, by: devCaller.person })))
+  const caller = callerOf(c)
+  return (
+    notHis(c, caller, order.value.scope) ??
+    c.json(shown(await io.control.stop({ ...order.value, by: caller.principal })))
+  )
 }
 
 async function resume(io: Io, c: Context): Promise<Response> {
   const order = await ordered(c, resumeOrder)
   if ('response' in order) return order.response
   const { id, stage, reason: why } = order.value
-  const resumed = await io.control.resume(id, stage, devCaller.person, why)
-  return resumed === undefined
-    ? problem(c, 'not_found', 'there is no stop with this id')
-    : c.json(shown(resumed))
+  const caller = callerOf(c)
+  const known = io.control.stops().find((one) => one.id === id)
+  const refused = known === undefined ? undefined : notHis(c, caller, known.scope)
+  if (refused !== undefined) return refused
+  // Nobody can say yet whose a stop is that this gateway has not read.
+  const resumed =
+    known === undefined && caller.tenants !== 'all'
+      ? undefined
+      : await io.control.resume(id, stage, caller.principal, why)
+  return resumed === undefined ? noSuchStop(c) : c.json(shown(resumed))
+}
+
+const noSuchStop = (c: Context): Response => problem(c, 'not_found', 'there is no such stop or tenant')
+
+/** A stop of everything or of a topic holds the caller's jobs, too; one of another tenant does not exist for it. */
+function concerns(caller: Caller, covered: StopScope): boolean {
+  return covered.kind === 'all' || covered.kind === 'topic' || reaches(caller, covered.tenant)
+}
+
+/** Why the caller may not stop or resume this, if it may not. */
+function notHis(c: Context, caller: Caller, covered: StopScope): Response | undefined {
+  if (!concerns(caller, covered)) return noSuchStop(c)
+  const everybodys = covered.kind === 'all' || covered.kind === 'topic'
+  if (everybodys && caller.tenants !== 'all')
+    return problem(c, 'forbidden', 'this holds every tenant, so the token must be for tenants: all')
+  return undefined
 }
 
 /** The body in the shape that is asked for, or the answer that says why it is not. */

@@ -1,16 +1,7 @@
 import type { MiddlewareHandler } from 'hono'
+import type { Config } from './config.ts'
 import { problem } from './http-problem.ts'
-
-/** Names and addresses that lead back to this machine. */
-export function isLoopbackAddress(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, '').toLowerCase()
-  return (
-    bare === 'localhost' ||
-    bare.endsWith('.localhost') ||
-    bare === '::1' ||
-    /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(bare)
-  )
-}
+import { isLoopbackAddress } from './loopback.ts'
 
 /**
  * What stands between the `dev` profile, which believes everybody, and a web page in a browser on the same machine: the
@@ -31,20 +22,50 @@ export const guardDev: MiddlewareHandler = async (c, next) => {
     return problem(
       c,
       'credentials_unsupported',
-      'authentication does not exist yet: in profile dev every caller is agent demo and approver demo-approver; send no Authorization header',
+      'nobody is authenticated here: in profile dev every caller is agent demo and approver demo-approver; send no Authorization header',
     )
   return next()
 }
 
-function isLoopbackHost(host: string | undefined): boolean {
-  const url = host === undefined || /[/?#@\\]/.test(host) ? undefined : parse(`http://${host}`)
-  return url !== undefined && isLoopbackAddress(url.hostname)
+/**
+ * The same for callers with tokens: a request is for a name that this gateway goes by, and no page may call unless its
+ * origin is written down. A browser adds no token by itself, so this is the second lock and not the first.
+ */
+export function guardStandard({ host, hosts, origins }: Config['http']): MiddlewareHandler {
+  const names = new Set([host, ...hosts].map((name) => name.toLowerCase()))
+  return async (c, next) => {
+    const name = hostName(c.req.header('host'))
+    if (name === undefined || !(isLoopbackName(name) || names.has(name) || names.has(bare(name))))
+      return problem(c, 'host_not_allowed', 'the Host header is none of http.host and http.hosts')
+    const origin = c.req.header('origin')
+    const page =
+      origin === undefined ? c.req.header('sec-fetch-site') === 'cross-site' : !origins.includes(origin)
+    if (page) return problem(c, 'origin_not_allowed', 'pages of this origin are not in http.origins')
+    return next()
+  }
+}
+
+/** The host of a Host header without its port, in lower case; an IPv6 address has its brackets. */
+function hostName(header: string | undefined): string | undefined {
+  return header === undefined || /[/?#@\\]/.test(header) ? undefined : parse(`http://${header}`)?.hostname
+}
+
+function isLoopbackHost(header: string | undefined): boolean {
+  const name = hostName(header)
+  return name !== undefined && isLoopbackName(name)
 }
 
 function isLoopbackOrigin(origin: string): boolean {
   const url = parse(origin)
-  return url !== undefined && isLoopbackAddress(url.hostname)
+  return url !== undefined && isLoopbackName(url.hostname)
 }
+
+/** Names and addresses that lead back to this machine. */
+function isLoopbackName(name: string): boolean {
+  return name.endsWith('.localhost') || isLoopbackAddress(bare(name))
+}
+
+const bare = (name: string): string => name.replace(/^\[|\]$/g, '')
 
 function parse(url: string): URL | undefined {
   return URL.canParse(url) ? new URL(url) : undefined

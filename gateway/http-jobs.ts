@@ -3,40 +3,49 @@ import type { Answer } from '../audit/answer.ts'
 import { parseJob } from '../policy/job.ts'
 import type { HttpDeps, Route } from './http-app.ts'
 import { queryFlag, queryNumber, readObject, readOptionalObject } from './http-body.ts'
-import { devCaller, jobIdIn } from './http-caller.ts'
+import { callerOf, jobIdIn, onlyAgent } from './http-caller.ts'
 import { problem } from './http-problem.ts'
 import { noteIn, resolvedResponse } from './http-resolution.ts'
 import type { Io } from './io.ts'
-import { cancel } from './resolve.ts'
+import { cancel, noSuchJob } from './resolve.ts'
 import { submit } from './submit.ts'
 
 const waitSecMax = 60
 /** Callers that wait for a job hold a connection each; beyond so many they must ask again. */
 const waitingMax = 1_000
+/** Where callers are told apart, one of them cannot take the places of all. */
+const waitingOfOneMax = 250
 const idempotencyKey = /^[\x21-\x7e]{1,255}$/
 
 /** Submitting a job, looking at it, ending it. */
 export function jobRoutes(io: Io, deps: HttpDeps): readonly Route[] {
-  let waiting = 0
+  const waits = waitingRoom(io.config.profile === 'dev' ? waitingMax : waitingOfOneMax)
   return [
     { path: '/api/v1/jobs', methods: { POST: (c) => submitJob(io, c) } },
-    {
-      path: '/api/v1/jobs/:id',
-      methods: {
-        GET: async (c) => {
-          if (waiting >= waitingMax)
-            return problem(c, 'unavailable', 'too many callers wait: ask without wait')
-          waiting++
-          try {
-            return await showJob(deps, c)
-          } finally {
-            waiting--
-          }
-        },
-      },
-    },
+    { path: '/api/v1/jobs/:id', methods: { GET: (c) => waits(c, () => showJob(deps, c)) } },
     { path: '/api/v1/jobs/:id/cancel', methods: { POST: (c) => cancelJob(io, deps, c) } },
   ]
+}
+
+function waitingRoom(ofOneMax: number): (c: Context, answer: () => Promise<Response>) => Promise<Response> {
+  const waiting = new Map<string, number>()
+  let all = 0
+  return async (c, answer) => {
+    const { principal } = callerOf(c)
+    const before = waiting.get(principal) ?? 0
+    if (all >= waitingMax || before >= ofOneMax)
+      return problem(c, 'unavailable', 'too many callers wait: ask without wait')
+    all++
+    waiting.set(principal, before + 1)
+    try {
+      return await answer()
+    } finally {
+      all--
+      const after = (waiting.get(principal) ?? 1) - 1
+      if (after === 0) waiting.delete(principal)
+      else waiting.set(principal, after)
+    }
+  }
 }
 
 /** Unreadable input is a problem and no job; everything that is a job gets an answer, also when it is denied. */
@@ -55,13 +64,15 @@ async function submitJob(io: Io, c: Context): Promise<Response> {
       'invalid_job',
       '"topic" is required over HTTP, such as "job.mcp-bridge.read.get_ticket"',
     )
-  const parsed = parseJob(devCaller, topic, body.bytes)
+  const { submits } = callerOf(c)
+  if (submits === undefined) return problem(c, 'forbidden', 'only the token of an agent submits jobs')
+  const parsed = parseJob(submits, topic, body.bytes)
   if (!parsed.ok) {
     const { ruleId, reason } = parsed.refusal
     const name = ruleId === 'sluice.identity-mismatch' ? 'identity_mismatch' : 'invalid_job'
     return problem(c, name, reason, { rule_id: ruleId })
   }
-  const submitted = await submit(io, devCaller, topic, body.bytes, key, c.req.header('traceparent'))
+  const submitted = await submit(io, submits, topic, body.bytes, key, c.req.header('traceparent'))
   if (submitted.type === 'unavailable') {
     c.header('Retry-After', '1')
     return problem(c, 'unavailable', submitted.detail)
@@ -93,7 +104,7 @@ async function showJob({ queries }: HttpDeps, c: Context): Promise<Response> {
   if ('response' in job) return job.response
   const waitSec = queryNumber(c, 'wait', { min: 0, max: waitSecMax, otherwise: 0 })
   if (waitSec === undefined) return problem(c, 'invalid', `"wait" must be whole seconds, 0 to ${waitSecMax}`)
-  const view = await queries.job(job.id, waitSec * 1_000)
+  const view = await queries.job(job.id, waitSec * 1_000, onlyAgent(callerOf(c)))
   if (view === undefined) return problem(c, 'not_found', 'no job with this id is on record (yet)')
   return c.json(view)
 }
@@ -105,6 +116,10 @@ async function cancelJob(io: Io, { refusals }: HttpDeps, c: Context): Promise<Re
   if (!body.ok) return body.response
   const note = noteIn(body.value, ['note', 'reason'])
   if (!note.ok) return problem(c, 'invalid', note.problem)
-  const wish = { job: job.id, by: devCaller.person, via: 'http' as const, note: note.note }
+  const caller = callerOf(c)
+  const actor = onlyAgent(caller)
+  if (actor !== undefined && (await io.chain.last(job.id))?.record.data.actor.id !== actor)
+    return resolvedResponse(c, noSuchJob)
+  const wish = { job: job.id, by: caller.principal, via: 'http' as const, note: note.note }
   return resolvedResponse(c, await cancel(io, refusals, wish))
 }

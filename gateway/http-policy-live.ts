@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import { loadPolicy } from '../policy/load.ts'
 import type { Route } from './http-app.ts'
-import { devCaller } from './http-caller.ts'
+import { callerOf } from './http-caller.ts'
 import { ordered } from './http-control.ts'
 import { problem } from './http-problem.ts'
 import type { Io } from './io.ts'
@@ -44,7 +44,7 @@ async function rollback(io: Io, c: Context): Promise<Response> {
   if ('response' in order) return order.response
   const { snapshot: asked, reason: why } = order.value
   const to = asked === null ? null : await whole(io, asked)
-  if (to === undefined || (await io.policies.rollBack(to, devCaller.person, why)) === 'unknown')
+  if (to === undefined || (await io.policies.rollBack(to, callerOf(c).principal, why)) === 'unknown')
     return problem(c, 'not_found', 'no policy was kept under this snapshot, or more than one begins with it')
   return c.json(inForce(io))
 }
@@ -53,12 +53,12 @@ async function shadow(io: Io, c: Context): Promise<Response> {
   const order = await ordered(c, shadowOrder)
   if ('response' in order) return order.response
   const { policy: text, reason: why } = order.value
-  if (text === null) await io.policies.setShadow(null, devCaller.person, why)
+  if (text === null) await io.policies.setShadow(null, callerOf(c).principal, why)
   else {
     const loaded = loadPolicy(text)
     if (!loaded.ok)
       return problem(c, 'invalid_policy', loaded.problems[0]?.message ?? '', { problems: loaded.problems })
-    await io.policies.setShadow({ policy: loaded.policy, text }, devCaller.person, why)
+    await io.policies.setShadow({ policy: loaded.policy, text }, callerOf(c).principal, why)
   }
   return c.json(inForce(io))
 }

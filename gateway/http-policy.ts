@@ -7,7 +7,7 @@ import { readScene, saysWho } from '../policy/scene.ts'
 import { noticeable } from '../policy/severity.ts'
 import type { Route } from './http-app.ts'
 import { readObject, unknownKey } from './http-body.ts'
-import { devCaller } from './http-caller.ts'
+import { callerOf, onlyAgent, reaches } from './http-caller.ts'
 import { problem } from './http-problem.ts'
 import type { Io } from './io.ts'
 
@@ -62,12 +62,19 @@ type Asked = { readonly job: Job; readonly nowMs: number } | { readonly response
 function askedIn(io: Io, c: Context, value: unknown, bytes: Uint8Array): Asked {
   const topic = (value as { topic?: unknown } | null | undefined)?.topic
   if (typeof topic !== 'string') return { response: problem(c, 'invalid_job', 'the job needs a "topic"') }
+  const caller = callerOf(c)
   if (saysWho(value)) {
     const read = readScene(value)
     if (!read.ok) return { response: refused(c, read.refusal) }
-    return { job: read.scene.job, nowMs: read.scene.nowMs ?? io.nowMs() }
+    const { job, nowMs } = read.scene
+    const agent = onlyAgent(caller)
+    if (!reaches(caller, job.tenant) || (agent !== undefined && agent !== job.agent))
+      return { response: problem(c, 'identity_mismatch', 'the token asks for no such tenant or agent') }
+    return { job, nowMs: nowMs ?? io.nowMs() }
   }
-  const parsed = parseJob(devCaller, topic, bytes)
+  if (caller.submits === undefined)
+    return { response: problem(c, 'invalid', 'say whose job it would be: "tenant" and "actor"') }
+  const parsed = parseJob(caller.submits, topic, bytes)
   return parsed.ok ? { job: parsed.job, nowMs: io.nowMs() } : { response: refused(c, parsed.refusal) }
 }
 

@@ -13,6 +13,8 @@ export type Metrics = {
   dispatched(pool: string): void
   /** An attempt that must not succeed was refused; `code` is one of our own words. */
   refused(code: string): void
+  /** Somebody was not let in over HTTP. */
+  httpAuthFailed(reason: AuthFailure): void
   evaluated(seconds: number): void
   evaluationFailed(): void
   /** A record was appended to a job's chain; `from` is the state it left. */
@@ -32,6 +34,9 @@ export type Metrics = {
   text(): Promise<string>
   readonly contentType: string
 }
+
+/** Why somebody was not let in: no token, none of ours, not (any more) in the file, past its time, or without the role. */
+export type AuthFailure = 'missing' | 'malformed' | 'unknown' | 'expired' | 'forbidden'
 
 /**
  * Refusals that nobody reaches who goes the way everybody goes: another's name, token, pool or approval, or a result after
@@ -82,6 +87,12 @@ export function createMetrics(): Metrics {
     help: 'Refused acts that only an attempt to go round the gate produces. Above 0 somebody should look.',
     registers,
   })
+  const authFailures = new Counter({
+    name: 'sluice_http_auth_failures_total',
+    help: 'HTTP requests that were not let in, by what was wrong with the token.',
+    labelNames: ['reason'] as const,
+    registers,
+  })
   const duration = new Histogram({
     name: 'sluice_evaluation_duration_seconds',
     help: 'Time the policy took to decide one job.',
@@ -119,6 +130,7 @@ export function createMetrics(): Metrics {
       refusals.inc({ code })
       if (bypassCodes.has(code)) bypass.inc()
     },
+    httpAuthFailed: (reason) => authFailures.inc({ reason }),
     evaluated: (seconds) => duration.observe(seconds),
     evaluationFailed: () => evaluationErrors.inc(),
     moved: (event, from) => {

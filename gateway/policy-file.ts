@@ -1,8 +1,9 @@
-import { readFile, stat } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { loadPolicy } from '../policy/load.ts'
 import type { Problem } from '../policy/problem.ts'
 import type { Policy } from '../policy/rule.ts'
 import { loadPolicyBeside } from './policy-load.ts'
+import { watchFiles } from './watched-files.ts'
 
 /** A policy and the text that it was made of. */
 export type PolicyText = { readonly policy: Policy; readonly text: string }
@@ -29,12 +30,7 @@ export class PolicyError extends Error {
   }
 }
 
-const lookEveryMs = 250
-
-/**
- * Loads the file, then looks several times a second whether it changed. It is read when it has been the same for two looks: a
- * file that is still being written may load and yet lack its last rules.
- */
+/** Loads the file and follows it. */
 export async function openPolicyFile(
   file: string,
   onChange: (change: PolicyChange) => void,
@@ -44,8 +40,6 @@ export async function openPolicyFile(
   if (!first.ok) throw new PolicyError(file, first.problems)
   let current: PolicyText = { policy: first.policy, text }
   let reloadOk = true
-  let read = await stamp(file)
-  let seen = read
   let loading: Promise<void> = Promise.resolve()
   const load = async (): Promise<void> => {
     const newer = await readFile(file, 'utf8')
@@ -63,26 +57,8 @@ export async function openPolicyFile(
     loading = next
     return next
   }
-  const look = async (): Promise<void> => {
-    const now = await stamp(file)
-    const settled = now === seen
-    seen = now
-    if (now === undefined || !settled || now === read) return
-    read = now
-    await reload()
-  }
-  const timer = setInterval(() => void look().catch(() => (reloadOk = false)), lookEveryMs)
-  timer.unref()
-  return { current: () => current, reloadOk: () => reloadOk, reload, stop: () => clearInterval(timer) }
-}
-
-async function stamp(file: string): Promise<string | undefined> {
-  try {
-    const { mtimeMs, size, ino } = await stat(file)
-    return `${mtimeMs}:${size}:${ino}`
-  } catch {
-    return undefined
-  }
+  const watched = await watchFiles([file], () => reload().catch(() => void (reloadOk = false)))
+  return { current: () => current, reloadOk: () => reloadOk, reload, stop: () => watched.stop() }
 }
 
 /** `policy.yaml:3:15: unknown decision 'denny' (did you mean 'deny'?)`. */

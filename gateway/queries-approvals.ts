@@ -56,6 +56,8 @@ export type ApprovalsAsked = {
   readonly includeResolved: boolean
   readonly limit: number
   readonly cursor?: Cursor | undefined
+  /** Whose jobs; those of others do not exist for who asks. */
+  readonly tenants: 'all' | readonly string[]
 }
 
 /** Where the next page begins: at a sequence of APPROVALS, or at a place in the index. */
@@ -64,6 +66,8 @@ export type Cursor = { readonly part: 'pending' | 'resolved'; readonly at: numbe
 export const approvalsLimitMax = 500
 /** Parked bodies may have 256 KiB each; a page with more than this in it ends early. */
 const pageBytesMax = 4 * 1024 * 1024
+/** A page in which so many were looked at, most of them other tenants', ends early. */
+const resolvedLookedMax = 2_000
 
 /** `p12` or `r34`; undefined for anything else. */
 export function parseCursor(text: string): Cursor | undefined {
@@ -75,17 +79,24 @@ export function parseCursor(text: string): Cursor | undefined {
 export async function listApprovals(io: Io, index: AuditIndex, asked: ApprovalsAsked): Promise<ApprovalPage> {
   const items: ApprovalItem[] = []
   if (asked.cursor?.part !== 'resolved') {
-    const page = await pendingPage(io, asked.cursor?.at ?? 1, asked.limit)
+    const page = await pendingPage(io, asked)
     items.push(...page.items)
     if (page.next !== undefined) return { items, next_cursor: `p${page.next}` }
   }
   if (!asked.includeResolved) return { items, next_cursor: null }
   const before = asked.cursor?.part === 'resolved' ? asked.cursor.at : Number.MAX_SAFE_INTEGER
-  const { values, next } = index.resolved(before, asked.limit - items.length)
-  for (const { body, subject } of await readMany(io.bus, 'AUDIT', values)) {
-    const record = decodeRecord(body)
-    if (subject === auditSubject(record.data.job_id)) items.push(resolvedItem(record))
-  }
+  let next = before
+  let looked = 0
+  do {
+    const page = index.resolved(next, asked.limit - items.length)
+    for (const { body, subject } of await readMany(io.bus, 'AUDIT', page.values)) {
+      const record = decodeRecord(body)
+      const wanted = asked.tenants === 'all' || asked.tenants.includes(record.data.tenant)
+      if (wanted && subject === auditSubject(record.data.job_id)) items.push(resolvedItem(record))
+    }
+    next = page.next
+    looked += page.values.length
+  } while (items.length < asked.limit && next > 0 && looked < resolvedLookedMax)
   return { items, next_cursor: next === 0 ? null : `r${next}` }
 }
 
@@ -101,10 +112,10 @@ export async function approvalOf(io: Io, job: JobId): Promise<ApprovalItem | und
 /** Walks the parked copies themselves: they are what would run, and there is nothing to keep in step. */
 async function pendingPage(
   io: Io,
-  from: number,
-  limit: number,
+  { cursor, limit, tenants }: ApprovalsAsked,
 ): Promise<{ items: ApprovalItem[]; next: number | undefined }> {
-  const { copies, next } = await parkedFrom(io.bus, from, { copies: limit, bytes: pageBytesMax })
+  const most = { copies: limit, bytes: pageBytesMax }
+  const { copies, next } = await parkedFrom(io.bus, cursor?.at ?? 1, most, tenants)
   const records = await Promise.all(copies.map(({ job }) => newestRecord(io.bus, job)))
   const items = copies.flatMap(({ body }, position) => {
     const record = records[position]

@@ -10,24 +10,32 @@ export type ParkedCopy = { readonly job: JobId; readonly sequence: number; reado
 export type ParkedCopies = { readonly copies: readonly ParkedCopy[]; readonly next: number | undefined }
 
 const windowMax = 128
+const foreignMax = 5_000
 
 /**
  * The copies from a sequence on, asked of the stream's leader, so that what was parked a moment ago is among them. Resolved jobs
  * leave gaps: the server finds the next copy behind a gap, and those behind it are asked for together, the more
- * of them the fewer gaps there were.
+ * of them the fewer gaps there were. Copies of other tenants are gaps, too; after many of them a page ends early.
  */
 export async function parkedFrom(
   bus: Bus,
   from: number,
   most: { readonly copies: number; readonly bytes: number },
+  tenants: 'all' | readonly string[] = 'all',
 ): Promise<ParkedCopies> {
   const copies: ParkedCopy[] = []
+  if (tenants.length === 0) return { copies, next: undefined }
+  const [tenant] = tenants === 'all' || tenants.length > 1 ? [] : tenants
+  const subject = tenant === undefined ? 'approvals.pending.>' : `approvals.pending.${tenant}.*`
+  const wanted = (job: JobId): boolean =>
+    tenants === 'all' || tenants.includes(job.slice(0, job.indexOf('.')))
+  let foreign = 0
   let bytes = 0
   let next = from
   let window = windowMax
-  const full = (): boolean => copies.length >= most.copies || bytes >= most.bytes
+  const full = (): boolean => copies.length >= most.copies || bytes >= most.bytes || foreign >= foreignMax
   while (!full()) {
-    const first = await ask(bus, { seq: next, next_by_subj: 'approvals.pending.>' })
+    const first = await ask(bus, { seq: next, next_by_subj: subject })
     if (first === undefined) return { copies, next: undefined }
     const together = Math.min(window, most.copies - copies.length) - 1
     const behind = Array.from({ length: together }, (_, index) => first.sequence + 1 + index)
@@ -37,10 +45,17 @@ export async function parkedFrom(
       if (full()) break
       next++
       if (copy?.job === undefined) continue
+      if (!wanted(copy.job)) {
+        foreign++
+        continue
+      }
       copies.push({ ...copy, job: copy.job })
       bytes += copy.body.length
     }
-    const hits = found.filter((copy) => copy !== undefined).length
+    // The server jumps over other tenants only where one is asked for.
+    const leaps = (copy: Asked | undefined): boolean =>
+      copy?.job === undefined || (tenant !== undefined && !wanted(copy.job))
+    const hits = found.filter((copy) => !leaps(copy)).length
     window = hits * 2 >= together ? Math.min(windowMax, window * 2) : Math.max(1, window >> 1)
   }
   return { copies, next }

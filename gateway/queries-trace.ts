@@ -21,14 +21,13 @@ const jobsMax = 200
 const recordsPerJobMax = 500
 const refusedPerJobMax = 100
 
-/** `id` is a trace id, or the id of one of its jobs. */
+/** `id` is a trace id, or the id of one of its jobs; the first of the tenants that has one is answered for. */
 export async function traceOf(
   io: Io,
   index: AuditIndex,
   id: string,
-  tenant?: string,
+  tenants: readonly string[],
 ): Promise<TraceView | undefined> {
-  const tenants = tenant === undefined ? io.topology.tenants.map(({ name }) => name) : [tenant]
   for (const name of tenants) {
     const view = await traceOfTenant(io, index, id, name)
     if (view !== undefined) return view

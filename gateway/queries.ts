@@ -32,12 +32,15 @@ export class NotCaughtUp extends Error {
 
 /** What can be asked about the past. Nothing here is trusted for deciding: it reads, and what it keeps can be thrown away. */
 export type Queries = {
-  /** With `waitMs`, the answer may take that long and comes when the job is at rest. */
-  job(id: JobId, waitMs?: number): Promise<JobView | undefined>
+  /**
+   * With `waitMs`, the answer may take that long and comes when the job is at rest. With `actor`, the job of anybody else
+   * is one that never was, and takes as long.
+   */
+  job(id: JobId, waitMs?: number, actor?: string): Promise<JobView | undefined>
   approval(id: JobId): Promise<ApprovalItem | undefined>
   approvals(asked: ApprovalsAsked): Promise<ApprovalPage>
-  /** One tenant's part of a trace; without a tenant, that of the first tenant that has one. */
-  trace(id: string, tenant?: string): Promise<TraceView | undefined>
+  /** One tenant's part of a trace: that of the first of these tenants that has one. */
+  trace(id: string, tenants: readonly string[]): Promise<TraceView | undefined>
   /** A record that this gateway wrote itself: it need not be read again. */
   appended(at: Position): void
   /** False until the index was complete for the first time. */
@@ -54,15 +57,15 @@ export function openQueries(io: Io): Queries {
     if (!(await tail.reach(indexWaitMs))) throw new NotCaughtUp(tail.behind())
   }
   return {
-    job: (id, waitMs = 0) => job(io, tail, id, waitMs),
+    job: (id, waitMs = 0, actor) => job(io, tail, id, waitMs, actor),
     approval: (id) => approvalOf(io, id),
     approvals: async (asked) => {
       if (asked.includeResolved) await complete()
       return listApprovals(io, tail.index(), asked)
     },
-    trace: async (id, tenant) => {
+    trace: async (id, tenants) => {
       await complete()
-      return traceOf(io, tail.index(), id, tenant)
+      return traceOf(io, tail.index(), id, tenants)
     },
     appended: (at) => tail.appended(at),
     caughtUp: () => tail.caughtUp(),
@@ -70,13 +73,20 @@ export function openQueries(io: Io): Queries {
   }
 }
 
-async function job(io: Io, tail: Tail, id: JobId, waitMs: number): Promise<JobView | undefined> {
+async function job(
+  io: Io,
+  tail: Tail,
+  id: JobId,
+  waitMs: number,
+  actor: string | undefined,
+): Promise<JobView | undefined> {
   const deadlineMs = performance.now() + waitMs
   for (;;) {
     const remainingMs = deadlineMs - performance.now()
     // Listening begins before looking, so that what happens in between is not missed.
     const change = remainingMs > 0 ? tail.changed(id, remainingMs) : undefined
-    const record = await newestRecord(io.bus, id)
+    const newest = await newestRecord(io.bus, id)
+    const record = actor === undefined || newest?.data.actor.id === actor ? newest : undefined
     if (change === undefined || (record !== undefined && isAtRest(record)))
       return record === undefined ? undefined : view(io, record)
     await change

@@ -72,7 +72,7 @@ async function store(io: Io, refusals: Refusals, command: Command): Promise<Reso
   try {
     // A job that never was leaves no command behind: guessing ids must not fill the stream.
     const last = await io.chain.last(command.job)
-    if (last === undefined) return notFound
+    if (last === undefined) return noSuchJob
     const unbound = command.type === 'resolve' && command.jobHash === undefined
     // At the door: a command that is stored may be carried out by a gateway that was told otherwise.
     if (unbound && io.config.approvals.requireBinding) return refuseUnbound(refusals, command, last)
@@ -136,11 +136,12 @@ function cancelling(command: Command, last: Position): Proposal {
   return { event: 'cancelled', by: command.by, note: command.note }
 }
 
-const notFound: Resolved = { type: 'refused', code: 'not_found', detail: 'there is no such job' }
+/** Also what a job is for somebody who must not know of it. */
+export const noSuchJob: Resolved = { type: 'refused', code: 'not_found', detail: 'there is no such job' }
 
 /** Read from the record that stands, not from what we proposed: who lost the race is told who won. */
 function outcomeOf(command: Command, done: Step, cause: string): Resolved {
-  if (done.at === undefined) return notFound
+  if (done.at === undefined) return noSuchJob
   const { data } = done.at.record
   const { resolution } = data
   const state = data.state.to

@@ -10,6 +10,12 @@ const Pattern = z.string().superRefine((pattern, context) => {
 })
 const Count = z.int().min(1)
 const Bytes = z.int().min(1024)
+const HostName = z
+  .string()
+  .regex(/^[A-Za-z0-9.-]{1,253}$|^\[[0-9A-Fa-f:.]+\]$/, 'must be a host name without a port')
+const Origin = z
+  .string()
+  .refine((text) => URL.canParse(text) && new URL(text).origin === text, 'must be like https://gate.example')
 
 /**
  * Every setting of a gateway: its key in sluice.yaml (dots are nesting), its shape, and its default in `defaults`.
@@ -26,6 +32,13 @@ export const settingShapes = {
   'nats.nkey_seed_file': File,
   'http.host': z.string().min(1),
   'http.port': z.int().min(0).max(65_535),
+  'http.hosts': z.array(HostName),
+  'http.origins': z.array(Origin),
+  'http.rate_per_s': z.int().min(1).max(100_000),
+  'http.tls_cert_file': File,
+  'http.tls_key_file': File,
+  'http.insecure': z.boolean(),
+  tokens: File,
   policy: File,
   topology: File,
   keys: File,
@@ -55,6 +68,19 @@ export const settingShapes = {
 export type SettingKey = keyof typeof settingShapes
 export type Setting<Key extends SettingKey> = z.infer<(typeof settingShapes)[Key]>
 
+export type SettingValues = { [Key in SettingKey]?: Setting<Key> }
+
+/** A setting that has a default, so that its absence is a mistake of ours. */
+export function need<Key extends SettingKey>(
+  values: SettingValues,
+  key: Key,
+): NonNullable<SettingValues[Key]> {
+  const value = values[key]
+  if (value === undefined || value === null)
+    throw new Error(`the setting ${key} has neither a value nor a default`)
+  return value
+}
+
 /** Every key, in the order in which they are shown. */
 export const settingKeys = Object.keys(settingShapes) as SettingKey[]
 
@@ -65,12 +91,15 @@ export const secretKeys: ReadonlySet<SettingKey> = new Set(['nats.password', 'na
 export const fileKeys: ReadonlySet<SettingKey> = new Set([
   'nats.password_file',
   'nats.nkey_seed_file',
+  'http.tls_cert_file',
+  'http.tls_key_file',
+  'tokens',
   'policy',
   'topology',
   'keys',
 ])
 
-/** What holds where nobody says anything. The credential has no default. */
+/** What holds where nobody says anything. The credential, the tokens and the certificate have no default. */
 export const defaults: { [Key in SettingKey]?: Setting<Key> } = {
   profile: 'standard',
   gateway: 'gateway-1',
@@ -78,6 +107,10 @@ export const defaults: { [Key in SettingKey]?: Setting<Key> } = {
   'nats.user': 'gateway',
   'http.host': '127.0.0.1',
   'http.port': 8081,
+  'http.hosts': [],
+  'http.origins': [],
+  'http.rate_per_s': 50,
+  'http.insecure': false,
   policy: 'policy.yaml',
   topology: 'topology.yaml',
   keys: 'keys.json',

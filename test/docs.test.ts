@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { fileSchema } from '../gateway/settings.ts'
+import { parseTokens } from '../gateway/tokens-file.ts'
 import { checkYaml } from '../gateway/yaml-file.ts'
 import { canonicalJson } from '../policy/digest.ts'
 import { evaluate } from '../policy/evaluate.ts'
@@ -11,6 +12,7 @@ import { parseJob } from '../policy/job.ts'
 import { loadPolicy } from '../policy/load.ts'
 import { fencedBlocks, type Fenced } from './helpers/fenced.ts'
 import { openReader, type Reader } from './helpers/reader.ts'
+import { demoTopology } from './helpers/topology.ts'
 
 /**
  * What we write for people is run. A block marked `sh` is run as it stands by bash against a `sluice dev`, with the port of this
@@ -88,10 +90,12 @@ describe('blocks', () => {
     expect(await reader.bash('command npx sluice --help')).toContain('usage: sluice <command>')
   })
 
-  test.each(marked('yaml'))('the file at %s loads', (_place, { text }) => {
+  test.each(marked('yaml'))('the file at %s loads', async (_place, { text }) => {
     const name = /^# (\S+)/.exec(text)?.[1]
     if (name === 'policy.yaml') expect(loadPolicy(text)).toMatchObject({ ok: true })
     else if (name === 'sluice.yaml') expect(checkYaml(name, text, fileSchema)).toMatchObject({ ok: true })
+    else if (name === 'tokens.yaml')
+      expect(parseTokens(name, text, await demoTopology())).toMatchObject({ ok: true })
     else expect.fail(`the first line must name the file: ${name}`)
   })
 

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 
-import { limitsOf, need, readSettings } from '../../gateway/config.ts'
+import { limitsOf, readSettings } from '../../gateway/config.ts'
+import { need } from '../../gateway/settings.ts'
 import { type StreamLimits } from '../../gateway/streams.ts'
 import { parseTopology, type Topology } from '../../gateway/topology.ts'
 import { problemText } from '../../gateway/yaml-file.ts'

@@ -12,11 +12,12 @@ const inDeploy = (args: string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> =>
 describe('sluice config show', () => {
   beforeAll(() => ensureBuilt())
 
-  test('reads the file in deploy/, which says every setting but the ways to give the credential', async () => {
+  test('reads the file in deploy/, which says every setting but credentials and the files of HTTP', async () => {
     const { code, stdout } = await inDeploy(['config', 'show', '-o', 'json'])
     expect(code).toBe(0)
     const shown = JSON.parse(stdout) as { key: string; value: unknown; origin: string }[]
-    const unsaid = ['nats.password', 'nats.nkey_seed', 'nats.nkey_seed_file']
+    const http = ['http.tls_cert_file', 'http.tls_key_file', 'tokens']
+    const unsaid = ['nats.password', 'nats.nkey_seed', 'nats.nkey_seed_file', ...http]
     expect(shown.map(({ key }) => key)).toEqual(settingKeys.filter((key) => !unsaid.includes(key)))
     for (const { origin } of shown) expect(origin).toMatch(/deploy\/sluice\.yaml:\d+$/)
   })

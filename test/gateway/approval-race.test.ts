@@ -138,7 +138,7 @@ test('the same while the gateways are killed: at most one is told that it won, a
     ports.map((port, index) => ({
       ...config,
       gateway: `killed-${index + 1}`,
-      http: { host: '127.0.0.1', port },
+      http: { ...config.http, port },
     })),
   )
   const apis = ports.map((port) => apiOf(`http://127.0.0.1:${port}`))

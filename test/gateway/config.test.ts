@@ -100,6 +100,26 @@ describe('settings', () => {
     expect(await problems(sources({ env: { SLUICE_APPROVALS_REQUIRE_BINDING: 'no' } }))).toHaveLength(1)
   })
 
+  test.each([
+    [{ tokens: 't.yaml' }, undefined],
+    [
+      { tokens: 't.yaml', 'http-host': '0.0.0.0' },
+      /in clear on 0\.0\.0\.0.*http\.tls_cert_file.*http\.insecure/,
+    ],
+    [{ tokens: 't.yaml', 'http-host': '0.0.0.0', 'http-insecure': 'true' }, undefined],
+    [{ tokens: 't.yaml', 'http-host': '::', 'http-tls-cert-file': 'c', 'http-tls-key-file': 'k' }, undefined],
+    [{ 'http-tls-cert-file': 'c' }, /both or none/],
+    [{ 'http-tls-key-file': 'k' }, /both or none/],
+    // Nothing secret crosses the network where nobody has a token.
+    [{ 'http-host': '0.0.0.0' }, undefined],
+    [{ profile: 'dev', tokens: 't.yaml' }, /profile is standard/],
+    [{ 'http-hosts': 'gate.example:8081' }, /without a port/],
+    [{ 'http-origins': 'https://a.example/' }, /https:\/\/gate\.example/],
+  ])('what is asked of HTTP: %j', async (flags, problem) => {
+    const expected = problem === undefined ? [] : [expect.stringMatching(problem)]
+    expect(await problems(sources({ flags: flags as unknown as Record<string, string> }))).toEqual(expected)
+  })
+
   test('failing open needs the topics written down, and topics need the mode written down', async () => {
     expect(await problems(sources({ flags: { 'fail-mode': 'open' } }))).toEqual([
       expect.stringContaining('fail_open_topics'),
@@ -164,6 +184,9 @@ describe('settings', () => {
     expect(without).toEqual([
       'nats.password_file',
       'nats.nkey_seed_file',
+      'http.tls_cert_file',
+      'http.tls_key_file',
+      'tokens',
       ...Object.keys(profileDefaults.dev),
     ])
   })

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { exitCodes } from '../../cli/exit-codes.ts'
+import { access } from '../../gateway/http-access.ts'
 import { problems } from '../../gateway/http-problem.ts'
 import { createMetrics } from '../../gateway/metrics.ts'
 import { resolveProblem } from '../../gateway/problem-details.ts'
@@ -29,6 +30,17 @@ describe('docs/http.md', () => {
     for (const code of others)
       expect(resolveProblem(code as ResolveCode, '').status).toBe(documented.get(code))
     expect(others).toContain('rebound')
+  })
+
+  test('has every route with the roles it is for, and no other', () => {
+    const rows = [...http.matchAll(/^\| `(GET|POST) (\/\S+)` \| ([a-z, ]+?)( with `tenants: all`)? \|$/gm)]
+    const listed = rows.map(([, method, path, who, all]) => [
+      `${method} ${path}`,
+      who === 'anybody'
+        ? who
+        : { roles: (who ?? '').split(', '), tenants: all === undefined ? 'own' : 'all' },
+    ])
+    expect(Object.fromEntries(listed)).toEqual(access)
   })
 
   test('has every metric of ours with its labels', async () => {

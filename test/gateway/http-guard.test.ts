@@ -8,7 +8,7 @@ import type { Io } from '../../gateway/io.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { alertedMetrics } from '../helpers/alerts.ts'
 import { apiOf, type ApiCall } from '../helpers/api.ts'
-import { testConfig, until } from '../helpers/gateway.ts'
+import { testConfig, testHttp, until } from '../helpers/gateway.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 
 let nats: TestNats
@@ -75,7 +75,7 @@ describe('profile dev believes everybody, so it must be hard to reach', () => {
   })
 
   test('it listens on loopback only, whatever the configuration says', async () => {
-    const io = { config: { ...config, http: { host: '0.0.0.0', port: 0 } } } as Io
+    const io = { config: { ...config, http: { ...testHttp, host: '0.0.0.0' } } } as Io
     await expect(openHttp(io, {} as HttpDeps)).rejects.toThrow(/loopback/)
   })
 
@@ -165,7 +165,7 @@ describe('health', () => {
   })
 })
 
-test('profile standard opens health and metrics and nothing else, until authentication exists', async () => {
+test('profile standard without tokens opens health and metrics and nothing else', async () => {
   const standard = await startGateway({ ...config, profile: 'standard', gateway: 'test-2' })
   try {
     const call = apiOf(standard.httpUrl)

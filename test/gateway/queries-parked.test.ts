@@ -22,7 +22,7 @@ beforeAll(async () => {
     name: 'parked.test',
   })
   for (let n = 1; n <= stored; n++) {
-    const job = jobIdFromMessageId('default', 'demo', `m${n}`)
+    const job = jobIdFromMessageId(n % 3 === 0 ? 'acme' : 'default', 'demo', `m${n}`)
     const appended = await bus.append(pendingSubject(job), `body ${n}`, { expect: 0 })
     if (appended.type === 'stored') open.set(appended.sequence, job)
   }
@@ -33,10 +33,13 @@ afterAll(async () => {
 })
 
 /** Walks all pages from the first. */
-async function walk(most: { copies: number; bytes: number }): Promise<[number, string][]> {
+async function walk(
+  most: { copies: number; bytes: number },
+  tenants: 'all' | string[] = 'all',
+): Promise<[number, string][]> {
   const found: [number, string][] = []
   for (let next: number | undefined = 1; next !== undefined;) {
-    const page = await parkedFrom(bus, next, most)
+    const page = await parkedFrom(bus, next, most, tenants)
     expect(page.copies.length).toBeLessThanOrEqual(most.copies)
     for (const { sequence, job, body } of page.copies) {
       expect(Buffer.from(body).toString()).toBe(`body ${sequence}`)
@@ -62,7 +65,12 @@ test('pages of any size hold every parked copy once and in order, however many g
   const all = [[], ...rounds, [1, 2, 3], Array.from({ length: 70 }, (_, n) => 50 + n), [stored]]
   for (const [round, taken] of all.entries()) {
     for (const sequence of taken) if (open.delete(sequence)) await bus.remove('APPROVALS', sequence)
-    expect(await walk(pages[round % 3] ?? pages[0])).toEqual([...open])
+    const page = pages[round % 3] ?? pages[0]
+    expect(await walk(page)).toEqual([...open])
+    for (const tenants of [['acme'], ['default', 'none'], ['acme', 'default'], ['none'], []]) {
+      const theirs = [...open].filter(([, job]) => tenants.includes(job.split('.')[0] ?? ''))
+      expect([tenants, await walk(page, tenants)]).toEqual([tenants, theirs])
+    }
   }
   expect(open.size).toBeLessThan(stored / 2)
 })

@@ -17,6 +17,17 @@ export const testApprovals: Config['approvals'] = {
   perAgentMax: 20_000,
 }
 
+/** HTTP on a free port of the loopback address, without anything that is asked for beyond that. */
+export const testHttp: Config['http'] = {
+  host: '127.0.0.1',
+  port: 0,
+  hosts: [],
+  origins: [],
+  ratePerSec: 10_000,
+  tls: undefined,
+  insecure: false,
+}
+
 /** A configuration for gateways of one test: a policy of its own, keys of its own, quiet. */
 export async function testConfig(
   nats: TestNats,
@@ -34,7 +45,8 @@ export async function testConfig(
     profile: 'dev',
     gateway: 'test-1',
     nats: { url: nats.url, user: 'gateway', credential: { password: nats.passwords['gateway'] ?? '' } },
-    http: { host: '127.0.0.1', port: 0 },
+    http: testHttp,
+    tokensFile: undefined,
     policyFile,
     topologyFile: 'deploy/topology.yaml',
     keysFile,

@@ -14,6 +14,7 @@ import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { createKeys } from '../../gateway/keys.ts'
 import { testApprovals } from '../helpers/gateway.ts'
 import { buildFromProgram, openDocker, type Docker } from '../helpers/docker.ts'
+import { testHttp } from '../helpers/gateway.ts'
 
 /** The server of this machine in an image of its own, because nothing is pulled. */
 const image = 'sluice-test-nats:local'
@@ -71,7 +72,8 @@ test('on a server in a container a job goes from an agent to a worker and back',
     profile: 'dev',
     gateway: 'test-1',
     nats: { url, user: 'gateway', credential: { password: passwords['gateway'] ?? '' } },
-    http: { host: '127.0.0.1', port: 0 },
+    http: testHttp,
+    tokensFile: undefined,
     policyFile,
     topologyFile: inputs.topologyFile,
     keysFile,
