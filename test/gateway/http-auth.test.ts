@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { Agent } from 'node:http'
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -74,7 +75,8 @@ const post = (path: string, token: string, body: unknown): Promise<HttpAnswer> =
 const bodyOf = ({ text }: HttpAnswer) => JSON.parse(text) as Record<string, unknown>
 
 async function submitted(token: string, topic: string, more: object = {}): Promise<string> {
-  const answer = await post('jobs', token, { topic, ...more })
+  // The same request twice would be one.
+  const answer = await post('jobs', token, { topic, payload: randomUUID(), ...more })
   expect(answer.status).toBe(202)
   return String(bodyOf(answer)['job_id'])
 }
