@@ -1,6 +1,6 @@
 import type { ApprovalItem } from '../gateway/queries-approvals.ts'
 import { itemOf } from './approval-look.ts'
-import { cardText } from './approval-text.ts'
+import { cardText } from './approval-card.ts'
 import { exitCodes } from './exit-codes.ts'
 import { refused, type Call, type Subcommand } from './subcommand.ts'
 import { visible } from './visible.ts'

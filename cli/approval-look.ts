@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ApprovalItem } from '../gateway/queries-approvals.ts'
-import { approvalsText, cardText } from './approval-text.ts'
+import { cardText } from './approval-card.ts'
+import { approvalsText } from './approval-text.ts'
 import { exitCodes } from './exit-codes.ts'
 import type { GatewayClient, Reply } from './gateway-client.ts'
 import { refused, UsageError, type Call, type Subcommand } from './subcommand.ts'

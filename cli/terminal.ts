@@ -4,6 +4,8 @@ import { buffer } from 'node:stream/consumers'
 export type Terminal = {
   readonly env: NodeJS.ProcessEnv
   readonly colour: boolean
+  /** How many characters fit on a line; of a pipe, a number that fits on most screens. */
+  readonly columns: number
   readonly nowMs: () => number
   out(line: string): void
   err(line: string): void
@@ -13,6 +15,9 @@ export type Terminal = {
   readonly signal: AbortSignal
 }
 
+const columnsMin = 40
+const columnsOfPipe = 100
+
 /** The terminal of this process. */
 export function processTerminal(): Terminal {
   const { env } = process
@@ -21,6 +26,7 @@ export function processTerminal(): Terminal {
   return {
     env,
     colour: process.stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb',
+    columns: Math.max(columnsMin, process.stdout.columns ?? columnsOfPipe),
     nowMs: Date.now,
     out: (line) => process.stdout.write(`${line}\n`),
     err: (line) => process.stderr.write(`${line}\n`),

@@ -7,13 +7,14 @@ export type TestTerminal = Terminal & {
   stop(): void
 }
 
-export function testTerminal(env: NodeJS.ProcessEnv = {}, input = ''): TestTerminal {
+export function testTerminal(env: NodeJS.ProcessEnv = {}, input = '', columns = 100): TestTerminal {
   const outLines: string[] = []
   const errLines: string[] = []
   const stop = new AbortController()
   return {
     env,
     colour: false,
+    columns,
     nowMs: Date.now,
     outLines,
     errLines,
