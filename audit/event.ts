@@ -105,6 +105,9 @@ export type Result = {
   readonly output_bytes: number
 }
 
+/** Until when a person may look at an output that was kept back; then the job ends without it. */
+export type Quarantine = { readonly expires_at: string }
+
 type Decided = {
   readonly decision: Decision
   readonly evidence: Evidence
@@ -145,7 +148,8 @@ export type JobEvent =
       readonly dispatch: Dispatch
       readonly result?: Result
     }
-  | { readonly event: 'succeeded' | 'quarantined'; readonly result: Result }
+  | { readonly event: 'succeeded'; readonly result: Result }
+  | { readonly event: 'quarantined'; readonly result: Result; readonly quarantine: Quarantine }
   | { readonly event: 'failed'; readonly limit: string; readonly result?: Result }
   | { readonly event: 'timed_out'; readonly limit: string }
   | { readonly event: 'cancelled'; readonly by: string; readonly note: string }

@@ -2,7 +2,17 @@ import { canonicalJson } from '../policy/digest.ts'
 import type { Decision } from '../policy/evaluate.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { OutputTerms } from '../policy/rule.ts'
-import type { Approval, Dispatch, Evidence, JobEvent, Opened, Resolution, Result, Throttle } from './event.ts'
+import type {
+  Approval,
+  Dispatch,
+  Evidence,
+  JobEvent,
+  Opened,
+  Quarantine,
+  Resolution,
+  Result,
+  Throttle,
+} from './event.ts'
 import { advance, eventTypes, isTerminal, type EventName, type State } from './lifecycle.ts'
 
 /**
@@ -41,6 +51,7 @@ export type RecordData = Opened &
     readonly throttle?: Throttle
     readonly resolution?: Resolution
     readonly result?: Result
+    readonly quarantine?: Quarantine
     readonly limit?: string
     readonly by?: string
     readonly note?: string
@@ -80,6 +91,7 @@ const dataKeys = [
   'payload',
   'places',
   'policy',
+  'quarantine',
   'received_at',
   'resolution',
   'result',

@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, { about: string; load: () => Promise<Com
   job: { about: 'submit, look at, follow, cancel', load: () => import('./job.ts') },
   approval: { about: 'what waits for a person, and deciding', load: () => import('./approval.ts') },
   control: { about: 'the kill switch: what is stopped, stop, resume', load: () => import('./control.ts') },
+  keys: { about: 'what tickets and results are signed with', load: () => import('./keys.ts') },
   trace: { about: 'the whole story of a trace', load: () => import('./trace.ts') },
   'can-i': { about: 'what would become of a job', load: () => import('./can-i.ts') },
   policy: { about: 'check, test, explain and compare policies', load: () => import('./policy.ts') },

@@ -139,6 +139,8 @@ function question(credential: RoleCredential): { subject: string; answered: bool
         : { subject: `${api}.CONSUMER.INFO.${stream}.${consumer}`, answered: true }
     case 'auditor':
       return { subject: `${api ?? '$JS.API'}.STREAM.INFO.AUDIT`, answered: true }
+    case 'operator':
+      return { subject: `control.${actor}.list`, answered: false }
     case 'gateway':
       // Inside GOV the gateway can point an answer anywhere: who holds its credential is inside the gate.
       return undefined

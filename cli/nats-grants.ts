@@ -16,7 +16,7 @@ export const CredentialsFile = z.object({
     .array(
       z
         .object({
-          role: z.enum(['agent', 'worker', 'approver', 'auditor', 'gateway']),
+          role: z.enum(['agent', 'worker', 'approver', 'auditor', 'operator', 'gateway']),
           user: z.string(),
           password: z.string().optional(),
           nkey_seed: z.string().optional(),
@@ -81,6 +81,11 @@ export function grantsOf(credential: RoleCredential): Grants {
         publish: ['DIRECT.GET.AUDIT', 'DIRECT.GET.AUDIT.>', 'STREAM.INFO.AUDIT'].map(
           (verb) => `${credential.js_api_prefix ?? '$JS.API'}.${verb}`,
         ),
+        subscribe: [`${inbox}.>`],
+      }
+    case 'operator':
+      return {
+        publish: ['stop', 'resume', 'list'].map((verb) => `control.${actor}.${verb}`),
         subscribe: [`${inbox}.>`],
       }
     case 'gateway':

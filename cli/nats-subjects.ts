@@ -116,6 +116,8 @@ function ofRole({ role, actor, tenant, pool, inbox_prefix: inbox }: RoleCredenti
         ...[`approvals.resolve.${actor}.${job}`, `approvals.resolve.${actor}.one`],
         `approvals.resolve.${actor}.${job}.more`,
       ]
+    case 'operator':
+      return [...own, ...['stop', 'resume', 'list', 'more'].map((verb) => `control.${actor}.${verb}`)]
     case 'auditor':
     case 'gateway':
       return own

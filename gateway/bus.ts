@@ -17,6 +17,7 @@ import {
   type Heard,
   type Stored,
 } from './message.ts'
+import { watchLeaving } from './leaving.ts'
 
 /**
  * The only file that knows the NATS client. Everything else speaks of appends, messages and requests.
@@ -79,6 +80,7 @@ type Ask = <T>(
 /** Opens the connection; reconnects for ever, because a gateway without its bus only waits. */
 export async function connectBus(options: BusOptions): Promise<Bus> {
   const nc = await connect(connectionOptions(options))
+  const leaving = watchLeaving(nc, () => void nc.reconnect().catch(() => undefined))
   const waiting = new Map<string, Waiting>()
   const reconnects: (() => void)[] = []
   const inboxRoot = `${options.inboxPrefix}.${nuid.next()}`
@@ -152,7 +154,9 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     },
     connected: () => up && !nc.isClosed(),
     append: (subject, body, append = {}) =>
-      ask(subject, body, appendHeaders(append), askTimeoutMs, ({ data }) => parseAck(data)),
+      leaving.inTime(append.leaveByMs)
+        ? ask(subject, body, appendHeaders(append), askTimeoutMs, ({ data }) => parseAck(data))
+        : Promise.reject(new BusError('too late: nothing was sent')),
     publish: (subject, body, headers, reply) => {
       const options: { headers?: MsgHdrs; reply?: string } = {}
       if (headers !== undefined) options.headers = natsHeaders(headers)

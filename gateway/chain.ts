@@ -12,7 +12,8 @@ export type Chain = {
   /** The newest record this gateway knows of without asking; may be behind, the compare-and-set finds out. */
   remembered(job: JobId): Position | undefined
   last(job: JobId): Promise<Position | undefined>
-  append(record: AuditRecord, expect: number): Promise<Position | 'conflict'>
+  /** `leaveByMs`: what lets a job go on must leave the process by then, or not at all. */
+  append(record: AuditRecord, expect: number, leaveByMs?: number): Promise<Position | 'conflict'>
 }
 
 const rememberedMax = 20_000
@@ -37,10 +38,10 @@ export function createChain(bus: Bus, onAppended: (at: Position) => void): Chain
       remember(position)
       return position
     },
-    append: async (record, expect) => {
+    append: async (record, expect, leaveByMs) => {
       const body = encodeRecord(record)
       if (body.length > recordBytesMax) throw new Error(`record ${record.id} has ${body.length} bytes`)
-      const appended = await bus.append(auditSubject(record.data.job_id), body, { expect })
+      const appended = await bus.append(auditSubject(record.data.job_id), body, { expect, leaveByMs })
       switch (appended.type) {
         case 'stored': {
           const position = { record, sequence: appended.sequence }

@@ -8,7 +8,7 @@ import { nextAttempt } from './decide.ts'
 import type { Io } from './io.ts'
 import type { Delivery } from './pull.ts'
 import type { Refusals } from './refusals.ts'
-import { outputHash, resultToken, sameToken, saltOf } from './salt.ts'
+import { isResultToken, outputHash, saltOf } from './salt.ts'
 import { step } from './step.ts'
 import { stopOf } from './stopped.ts'
 import { resultsStream } from './streams.ts'
@@ -59,8 +59,8 @@ function refusal(io: Io, subject: ResultSubject, delivery: Delivery, last: Posit
   if (run.pool !== subject.pool) return 'wrong-pool'
   if (data.state.to !== 'DISPATCHED') return 'late-result'
   if (delivery.header('Sluice-Attempt') !== String(run.attempt)) return 'stale-attempt'
-  const token = resultToken(io.keys, subject.job, run.attempt, last.sequence)
-  if (!sameToken(delivery.header('Sluice-Result-Token'), token)) return 'bad-token'
+  const dispatched = { job: subject.job, attempt: run.attempt, decisionSequence: last.sequence }
+  if (!isResultToken(io.keys, dispatched, delivery.header('Sluice-Result-Token'))) return 'bad-token'
   // The stored time counts, not ours: a gateway that was away must not refuse what came in time.
   if (delivery.storedMs > Date.parse(run.deadline)) return 'late-result'
   return undefined
@@ -100,7 +100,9 @@ function proposal(
   }
   if (tooLarge) return { event: 'failed', limit: 'max_output_bytes', result }
   if (failed) return afterFailure(io, data, 'error', result)
-  return { event: action === 'quarantine' ? 'quarantined' : 'succeeded', result }
+  if (action !== 'quarantine') return { event: 'succeeded', result }
+  const expiresMs = io.nowMs() + io.config.quarantineExpiresSec * 1_000
+  return { event: 'quarantined', result, quarantine: { expires_at: new Date(expiresMs).toISOString() } }
 }
 
 /** What came in time is waited for at most so long, if nobody reads it. */

@@ -11,7 +11,7 @@ import type { Config } from './config.ts'
 import { openHttp, type ReadyCheck } from './http.ts'
 import { intercept, type Owner } from './intercept.ts'
 import type { Io } from './io.ts'
-import { readKeys } from './keys.ts'
+import { openKeyring, type Keyring } from './keyring.ts'
 import { createLimiter } from './limiter.ts'
 import { createLog } from './log.ts'
 import { createMetrics } from './metrics.ts'
@@ -25,8 +25,9 @@ import { gatewayConsumer, intakeStream, resultsStream } from './streams.ts'
 import { auditControlSubject } from './subjects.ts'
 import { createShadow } from './shadow.ts'
 import { openControl } from './control.ts'
+import { openOperators } from './operators.ts'
 import { createRunning } from './running.ts'
-import { createTickets } from './tickets.ts'
+import { createTickets, recordedKey } from './tickets.ts'
 import { startTimers, type Timers } from './timers.ts'
 import { parseTopology, placedAgents, type Topology } from './topology.ts'
 import { version } from './version.ts'
@@ -55,12 +56,15 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const nowMs = replace.nowMs ?? Date.now
   const metrics = createMetrics()
   const topology = readTopology(config.topologyFile, await readFile(config.topologyFile, 'utf8'))
-  const keys = await readKeys(config.keysFile)
+  let keysChanged: () => Promise<void> = async () => undefined
+  const keyring = await openKeyring(config.keysFile, () => keysChanged())
   const { gateway, policyFile } = config
   const policies = await openPolicies({ file: policyFile, gateway, log, metrics, nowMs })
   const connected = await connect(config, (event) => event !== 'ping' && log.info({ event }, 'bus'))
   const bus = replace.bus?.(connected) ?? connected
-  const control = await openControl(bus, config.gateway, nowMs)
+  const control = await openControl(bus, config.gateway, nowMs, (err) =>
+    log.error({ err }, 'an order to stop is not on record yet'),
+  )
   const pending = createPending()
   let timers: Timers | undefined
   let queries: Queries | undefined
@@ -77,8 +81,10 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     control,
     config,
     topology,
-    keys,
-    tickets: createTickets(keys.ticketKey),
+    get keys() {
+      return keyring.current()
+    },
+    tickets: createTickets(keyring.current, nowMs),
     log,
     metrics,
     policy: () => policies.current(),
@@ -92,6 +98,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   await policies.start(bus)
   metrics.setPolicy(policies.current().snapshot, true)
   await recordStart(io)
+  keysChanged = () => recordKeys(io)
   const refusals = createRefusals(io)
   const watch = startWatch(io, [
     'AUDIT',
@@ -107,7 +114,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const http = await openHttp(io, {
     queries: opened,
     refusals,
-    ready: () => checks(io, watch, phase),
+    ready: () => checks(io, watch, keyring, phase),
   }).catch(async (error: unknown) => {
     opened.close()
     await bus.close()
@@ -115,6 +122,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   })
   openAnswers(io)
   openApprovers(io, refusals)
+  openOperators(io, refusals)
   timers = await startTimers(io)
   const pulls = startPulls(io, refusals, watch)
   // Ready means that the server knows all subscriptions: a request before that would have no ear.
@@ -139,6 +147,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
       control.close()
       refusals.stop()
       policies.stop()
+      keyring.stop()
       opened.close()
       await bus.close()
     },
@@ -210,7 +219,7 @@ async function command(io: Io, refusals: Refusals, delivery: Delivery): Promise<
   delivery.ack()
 }
 
-function checks(io: Io, watch: Watch, phase: Phase): ReadyCheck[] {
+function checks(io: Io, watch: Watch, keyring: Keyring, phase: Phase): ReadyCheck[] {
   const shadow = io.shadow.detail()
   return [
     {
@@ -220,6 +229,7 @@ function checks(io: Io, watch: Watch, phase: Phase): ReadyCheck[] {
     },
     { name: 'policy', ok: true, detail: io.policies.detail() },
     ...(shadow === '' ? [] : [{ name: 'policy_shadow', ok: true, detail: shadow }]),
+    { name: 'keys', ok: true, detail: keyring.problem() ?? 'as in the key file' },
     { name: 'fail_mode', ok: true, detail: io.config.failMode },
     { name: 'decision_timeout', ok: true, detail: `${io.config.decisionTimeoutMs} ms` },
     {
@@ -246,8 +256,25 @@ async function recordStart(io: Io): Promise<void> {
     decision_timeout_ms: config.decisionTimeoutMs,
     policy_snapshot: policy().snapshot,
     source_hash: policy().sourceHash,
-    ticket_key: { id: io.tickets.keyId, public_key: io.tickets.publicKey },
+    ...ticketKeys(io),
   })
+  io.tickets.recorded(io.tickets.publicKeys().map(({ id }) => id))
+}
+
+/** `ticket_key` is the one that is signed with now. */
+function ticketKeys(io: Io): object {
+  const keys = io.tickets.publicKeys().map(recordedKey)
+  const now = new Date(io.nowMs()).toISOString()
+  return { ticket_key: keys.findLast(({ from }) => from <= now) ?? keys[0], ticket_keys: keys }
+}
+
+/** A new key is on record before anything is signed with it. */
+async function recordKeys(io: Io): Promise<void> {
+  const ids = io.tickets.publicKeys().map(({ id }) => id)
+  const { gateway } = io.config
+  await note(io, auditControlSubject, 'sluice.gateway.keys.v1', { gateway, ...ticketKeys(io) })
+  io.tickets.recorded(ids)
+  io.log.info({ keys: ids }, 'the key file was read again')
 }
 
 async function note(io: Io, subject: string, type: string, data: object): Promise<void> {

@@ -39,7 +39,11 @@ export async function dispatchHeaders(io: Io, at: Position): Promise<Headers> {
     ...jobHeaders(io, at),
     'Sluice-Attempt': attempt,
     'Sluice-Deadline': run.deadline,
-    'Sluice-Result-Token': resultToken(io.keys, data.job_id, run.attempt, at.sequence),
+    'Sluice-Result-Token': resultToken(
+      io.keys,
+      { job: data.job_id, attempt: run.attempt, decisionSequence: at.sequence },
+      io.nowMs(),
+    ),
     'Sluice-Ticket': await io.tickets.sign({
       job: data.job_id,
       topic: data.topic,

@@ -16,6 +16,7 @@ const all = (...roles: readonly Role[]): Access => ({ roles, tenants: 'all' })
 export const access: Readonly<Record<string, Access>> = {
   'GET /healthz': 'anybody',
   'GET /readyz': 'anybody',
+  'GET /api/v1/keys': 'anybody',
   // On a loopback address these two are open.
   'GET /readyz?verbose': own('viewer', 'operator', 'auditor'),
   'GET /metrics': own('viewer', 'operator', 'auditor'),

@@ -9,6 +9,7 @@ import { doorOf } from './http-door.ts'
 import { secureHeaders } from './http-guard.ts'
 import { healthRoutes, type ReadyCheck } from './http-health.ts'
 import { jobRoutes } from './http-jobs.ts'
+import { keyRoutes } from './http-keys.ts'
 import { policyLiveRoutes } from './http-policy-live.ts'
 import { policyRoutes } from './http-policy.ts'
 import { problem } from './http-problem.ts'
@@ -40,7 +41,9 @@ export function createApp(io: Io, deps: HttpDeps, tokens: Tokens | undefined): H
   app.use('/metrics', door.details)
   app.use('/readyz', (c, next) => (queryFlag(c, 'verbose', false) === false ? next() : door.details(c, next)))
   // The door has looked at who asks for more than health.
-  mount(app, healthRoutes(io, deps), () => (_, next) => next())
+  const open: Gate = () => (_, next) => next()
+  mount(app, healthRoutes(io, deps), open)
+  mount(app, keyRoutes(io), open)
   if (door.api !== undefined) {
     const gate: Gate = (needed) => admit(io, needed)
     app.use(door.api)

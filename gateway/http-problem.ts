@@ -31,8 +31,12 @@ export type ProblemName = keyof typeof problems
 
 /** An RFC 9457 answer; `more` are extension members. */
 export function problem(c: Context, name: ProblemName, detail: string, more: object = {}): Response {
+  return sendProblem(c, problemDetails(name, detail), more)
+}
+
+export function problemDetails(name: ProblemName, detail: string): ProblemDetails {
   const [status, title] = problems[name]
-  return sendProblem(c, { type: 'about:blank', title, status, code: name, detail }, more)
+  return { type: 'about:blank', title, status, code: name, detail }
 }
 
 /** The same for details that are made elsewhere. */

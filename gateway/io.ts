@@ -25,6 +25,7 @@ export type Io = {
   readonly control: Control
   readonly config: Config
   readonly topology: Topology
+  /** As the key file has them now. */
   readonly keys: Keys
   readonly tickets: Tickets
   readonly log: Log

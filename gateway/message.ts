@@ -7,6 +7,8 @@ export type AppendOptions = {
   readonly expect?: number
   readonly messageId?: string
   readonly headers?: Headers | undefined
+  /** By `performance.now()`: what has not left the process by then is not sent at all. */
+  readonly leaveByMs?: number | undefined
 }
 
 export type Appended =

@@ -15,6 +15,8 @@ export type Metrics = {
   refused(code: string): void
   /** Somebody was not let in over HTTP. */
   httpAuthFailed(reason: AuthFailure): void
+  /** A job was let go on later than a second after an order to stop that covers it. */
+  lateAfterStop(): void
   evaluated(seconds: number): void
   evaluationFailed(): void
   /** A record was appended to a job's chain; `from` is the state it left. */
@@ -93,6 +95,11 @@ export function createMetrics(): Metrics {
     labelNames: ['reason'] as const,
     registers,
   })
+  const late = new Counter({
+    name: 'sluice_late_after_stop_total',
+    help: 'Jobs that were let go on later than a second after an order to stop. Above 0 somebody should look.',
+    registers,
+  })
   const duration = new Histogram({
     name: 'sluice_evaluation_duration_seconds',
     help: 'Time the policy took to decide one job.',
@@ -131,6 +138,7 @@ export function createMetrics(): Metrics {
       if (bypassCodes.has(code)) bypass.inc()
     },
     httpAuthFailed: (reason) => authFailures.inc({ reason }),
+    lateAfterStop: () => late.inc(),
     evaluated: (seconds) => duration.observe(seconds),
     evaluationFailed: () => evaluationErrors.inc(),
     moved: (event, from) => {

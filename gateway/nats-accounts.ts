@@ -138,7 +138,7 @@ function pullPool({ name, account: accountName, workers }: Pool): NatsAccount {
   }
 }
 
-function peopleOf({ approvers, auditors }: Topology): NatsAccount {
+function peopleOf({ approvers, auditors, operators }: Topology): NatsAccount {
   const pull = consumerImports('APPROVALS', 'approvers')
   const reads: NatsImport[] = ['DIRECT.GET.AUDIT', 'DIRECT.GET.AUDIT.>', 'STREAM.INFO.AUDIT'].map((verb) => ({
     kind: 'service',
@@ -149,7 +149,9 @@ function peopleOf({ approvers, auditors }: Topology): NatsAccount {
   const grants = (imports: readonly NatsImport[]): string[] => imports.map(({ subject, to }) => to ?? subject)
   return {
     name: peopleAccount,
-    about: 'Approvers read what waits and resolve under their own name; auditors read the trail.',
+    about:
+      'Approvers read what waits and resolve under their own name; auditors read the trail; operators stop and resume under ' +
+      'their own name.',
     users: [
       ...approvers.map((name) => ({
         user: name,
@@ -157,12 +159,18 @@ function peopleOf({ approvers, auditors }: Topology): NatsAccount {
         subscribe: [inboxOf(name)],
       })),
       ...auditors.map((name) => ({ user: name, publish: grants(reads), subscribe: [inboxOf(name)] })),
+      ...operators.map((name) => ({
+        user: name,
+        publish: ['stop', 'resume', 'list'].map((verb) => `control.${name}.${verb}`),
+        subscribe: [inboxOf(name)],
+      })),
     ],
     imports: [
       ...(approvers.length > 0
         ? [{ kind: 'service' as const, subject: 'approvals.resolve.>' }, ...pull]
         : []),
       ...(auditors.length > 0 ? reads : []),
+      ...(operators.length > 0 ? [{ kind: 'service' as const, subject: 'control.>' }] : []),
     ],
   }
 }

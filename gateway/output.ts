@@ -30,6 +30,8 @@ export async function quarantine(io: Io, at: Position, around: Around): Promise<
   await stored(io, quarantineSubject(data.job_id), around.output.raw, {
     'Sluice-Job': data.job_id,
     'Sluice-Findings': JSON.stringify(data.result?.findings ?? []),
+    // The output waits for a person, and is its own timer.
+    'Sluice-Expires': data.quarantine?.expires_at ?? at.record.time,
   })
   return undefined
 }

@@ -17,7 +17,7 @@ import {
 import { dispatchHeaders, jobHeaders, originHeaders, type Origin } from './headers.ts'
 import type { Io } from './io.ts'
 import { release, quarantine } from './output.ts'
-import { overtaken } from './stopped.ts'
+import { dispatchBy, overtaken } from './stopped.ts'
 import { decisionSubject, dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
 
 /** What a cause brings along: the job's bytes while they stand nowhere else, the worker's output, whom to answer. */
@@ -97,8 +97,8 @@ async function dispatch(io: Io, at: Position, around: Around): Promise<JobEvent 
   const subject = dispatchSubject(run.pool, data.topic, data.job_id, run.attempt)
   const untilMs = Math.min(Date.parse(run.deadline), Date.parse(at.record.time) + dispatchAgeMaxMs)
   if (io.nowMs() > untilMs) return tooLate(io, at, around, subject, untilMs)
-  const stopped = await overtaken(io, at)
-  if (stopped !== undefined && (await io.bus.last('WORK', subject)) === undefined) return stopped
+  const stopped = await overtaken(io, at, subject)
+  if (stopped !== undefined) return stopped
   const body = around.body ?? (await bodyOf(io, at.record))
   if (body === undefined) {
     if ((await io.bus.last('WORK', subject)) === undefined) return { event: 'failed', limit: 'payload-gone' }
@@ -109,14 +109,22 @@ async function dispatch(io: Io, at: Position, around: Around): Promise<JobEvent 
   if (await hasMovedOn(io, at)) return undefined
   // The clock once more, with nothing that takes time between this look and the dispatch.
   if (io.nowMs() > untilMs) return tooLate(io, at, around, subject, untilMs)
+  const leaveByMs = dispatchBy(io, data)
   const appended = await io.bus.append(subject, body, {
     expect: 0,
     messageId: `${data.job_id}.${run.attempt}`,
     headers,
+    leaveByMs,
   })
   // A conflict means that this attempt is in WORK already: exactly what the record asks for.
   if (appended.type === 'refused') throw new BusError(`WORK refused a dispatch: ${appended.detail}`)
   io.metrics.dispatched(run.pool)
+  if (performance.now() > leaveByMs) {
+    // So long on its way that an order may have been first: a look back.
+    await io.control.read()
+    const late = await overtaken(io, at, subject)
+    if (late !== undefined) return late
+  }
   return removeCopy(io, at, around.copy)
 }
 

@@ -37,3 +37,11 @@ export function resolveProblem(code: ResolveCode, detail: string): ProblemDetail
 export function invalidProblem(detail: string): ProblemDetails {
   return { type: 'about:blank', title: 'The request cannot be read', status: 400, code: 'invalid', detail }
 }
+
+export function noSuchThing(detail: string): ProblemDetails {
+  return { type: 'about:blank', title: 'There is no such thing', status: 404, code: 'not_found', detail }
+}
+
+export function unavailableProblem(detail: string): ProblemDetails {
+  return { type: 'about:blank', title: 'Not now', status: 503, code: 'unavailable', detail }
+}

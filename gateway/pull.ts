@@ -135,7 +135,7 @@ export function pull(bus: Bus, options: PullOptions): Pull {
           : ended(message.subject.slice(inboxRoot.length + 1), message.status)
       delivered()
       // Asked for before the door closed: whoever finds it open again gets it.
-      if (options.open?.() === false) return delivery.nak(retryMs)
+      if (!running || options.open?.() === false) return delivery.nak(retryMs)
       allowance--
       inFlight++
       void work(delivery) // Catches everything itself.

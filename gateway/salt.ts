@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { JobId } from '../policy/job-id.ts'
 import { jobSalt } from '../policy/digest.ts'
-import type { Keys } from './keys.ts'
+import { keyInUse, type Keys } from './keys.ts'
 
 const salts = new WeakMap<Keys, Map<string, Buffer>>()
 const saltsMax = 4_096
@@ -25,16 +25,25 @@ export function saltOf(
   return salt
 }
 
+/** The dispatch that a result token is for. */
+export type TokenFor = { readonly job: JobId; readonly attempt: number; readonly decisionSequence: number }
+
 /** Proves that a result comes from somebody who got this very dispatch. Derived, so that a redelivery makes the same one. */
-export function resultToken(keys: Keys, job: JobId, attempt: number, decisionSequence: number): string {
-  return createHmac('sha256', keys.resultKey).update(`${job}\0${attempt}\0${decisionSequence}`).digest('hex')
+export function resultToken(keys: Keys, dispatched: TokenFor, nowMs: number): string {
+  return tokenUnder(keyInUse(keys.resultKeys, nowMs), dispatched)
 }
 
-/** Compares in constant time. */
-export function sameToken(given: string, wanted: string): boolean {
+/** Whether the token was made for this dispatch, under whichever key was in use then. Compares in constant time. */
+export function isResultToken(keys: Keys, dispatched: TokenFor, given: string): boolean {
   const a = Buffer.from(given)
-  const b = Buffer.from(wanted)
-  return a.length === b.length && timingSafeEqual(a, b)
+  return keys.resultKeys.some(({ key }) => {
+    const b = Buffer.from(tokenUnder(key, dispatched))
+    return a.length === b.length && timingSafeEqual(a, b)
+  })
+}
+
+function tokenUnder(key: Buffer, { job, attempt, decisionSequence }: TokenFor): string {
+  return createHmac('sha256', key).update(`${job}\0${attempt}\0${decisionSequence}`).digest('hex')
 }
 
 /** What the records say about an output without saying what it is. */

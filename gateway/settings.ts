@@ -48,6 +48,11 @@ export const settingShapes = {
   dispatch_timeout_sec: z.int().min(1).max(3600),
   'approvals.require_binding': z.boolean(),
   'approvals.denial_cache_sec': z.int().min(0).max(3600),
+  // QUARANTINE keeps what was held back for 30 days; the wait must end before it is gone.
+  quarantine_expires_sec: z
+    .int()
+    .min(1)
+    .max(29 * 86_400),
   log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
   'limits.replicas': z.int().min(1).max(5),
   'limits.intake_jobs_max': Count,
@@ -119,6 +124,7 @@ export const defaults: { [Key in SettingKey]?: Setting<Key> } = {
   fail_open_topics: [],
   dispatch_timeout_sec: 300,
   'approvals.denial_cache_sec': 60,
+  quarantine_expires_sec: 7 * 86_400,
   log_level: 'info',
   'limits.replicas': defaultLimits.replicas,
   'limits.intake_jobs_max': defaultLimits.intakeJobsMax,

@@ -5,6 +5,7 @@ import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
 import { removeLeftCopies } from './copies.ts'
 import { perform, type Around } from './perform.ts'
+import { mayLeaveBy } from './stopped.ts'
 
 /** What somebody wants to happen to a job, or why not. */
 export type Proposal = JobEvent | { readonly refuse: string; readonly detail?: string }
@@ -55,7 +56,14 @@ export async function step(
     const proposal = known ? undefined : await propose(last)
     const record =
       proposal === undefined || 'refuse' in proposal ? undefined : recordOf(io, cause, last, proposal)
-    const appended = record === undefined ? undefined : await io.chain.append(record, last?.sequence ?? 0)
+    const leaveByMs = record === undefined ? undefined : mayLeaveBy(io, record)
+    if (leaveByMs === 'unknown') {
+      // Stopped since it was proposed, or nobody knows: propose again by a new reading.
+      await io.control.read()
+      continue
+    }
+    const appended =
+      record === undefined ? undefined : await io.chain.append(record, last?.sequence ?? 0, leaveByMs)
     if (record !== undefined && appended !== undefined && appended !== 'conflict') {
       io.metrics.moved(record.data.event, record.data.state.from)
       return { type: 'moved', at: await act(io, cause, appended) }

@@ -200,7 +200,10 @@ function gatewayConsumers(topology: Topology): ConsumerPlan[] {
       stream,
       config: consumer(gatewayConsumer, { max_ack_pending: -1 }),
     })),
-    { stream: workStream, config: consumer(gatewayConsumer, { max_ack_pending: -1, headers_only: true }) },
+    ...[workStream, quarantineStream].map((stream) => ({
+      stream,
+      config: consumer(gatewayConsumer, { max_ack_pending: -1, headers_only: true }),
+    })),
   ]
 }
 

@@ -76,3 +76,15 @@ export function parseResolve(
     return undefined
   return { approver, job }
 }
+
+const controlVerbs = ['stop', 'resume', 'list'] as const
+
+/** `control.<operator>.<verb>`. */
+export function parseControl(
+  subject: string,
+): { readonly operator: string; readonly verb: (typeof controlVerbs)[number] } | undefined {
+  const [first, operator, word, ...rest] = subject.split('.')
+  const verb = controlVerbs.find((one) => one === word)
+  if (first !== 'control' || !operator || verb === undefined || rest.length > 0) return undefined
+  return { operator, verb }
+}

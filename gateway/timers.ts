@@ -5,13 +5,15 @@ import type { JobId } from '../policy/job-id.ts'
 import { afterFailure, hasUnreadResult } from './collect.ts'
 import type { Position } from './chain.ts'
 import { beforeParking } from './asking.ts'
+import type { WaitingCopy, WaitingStream } from './copies.ts'
 import { decide, deny, type Before } from './decide.ts'
+import { expiry, notYet, whileStopped } from './expiry.ts'
 import { createHeap } from './heap.ts'
 import type { Io } from './io.ts'
 import { placeRetryMs, placeWaitMs } from './place.ts'
 import { pull, type Delivery, type Pull } from './pull.ts'
 import { step, type Proposal } from './step.ts'
-import { stopOf, thawedMs } from './stopped.ts'
+import { stopOf } from './stopped.ts'
 import { gatewayConsumer } from './streams.ts'
 import { startSweep } from './sweep.ts'
 import { trailingJob } from './subjects.ts'
@@ -49,10 +51,10 @@ const lookEveryMs = 25
 const firingMax = 256
 const heldMax = 300_000
 const retryMs = 1_000
-const stoppedRetryMs = 1_000
+const leftMs = 500
 
 type Kind = {
-  readonly stream: 'APPROVALS' | 'THROTTLED' | 'WORK'
+  readonly stream: WaitingStream | 'WORK' | 'QUARANTINE'
   readonly dueHeader: string
   /** How many tokens stand behind the job in the subject. */
   readonly skip: number
@@ -66,6 +68,7 @@ const kinds: readonly Kind[] = [
   { stream: 'APPROVALS', dueHeader: 'Sluice-Expires', skip: 0, propose: approvalDue },
   { stream: 'THROTTLED', dueHeader: 'Sluice-Not-Before', skip: 0, propose: throttleDue },
   { stream: 'WORK', dueHeader: 'Sluice-Deadline', skip: 1, propose: attemptDue },
+  { stream: 'QUARANTINE', dueHeader: 'Sluice-Expires', skip: 0, propose: quarantineDue },
 ]
 
 export async function startTimers(io: Io): Promise<Timers> {
@@ -154,9 +157,10 @@ export async function startTimers(io: Io): Promise<Timers> {
       clearInterval(burst)
       sweep.stop()
       await Promise.all(pulls.map((one) => one.stop()))
-      // What is held goes back at once, so that another gateway need not wait for `ack_wait`.
+      // What is held goes back, so that another gateway need not wait for `ack_wait`; a moment later, because the server
+      // would give it to this one again, which is still connected.
       for (let waiting = held.pop(); waiting !== undefined; waiting = held.pop())
-        if (!waiting.done) waiting.delivery.nak(0)
+        if (!waiting.done) waiting.delivery.nak(leftMs)
     },
   }
 }
@@ -192,10 +196,11 @@ async function fireOne(io: Io, kind: HeldKind, waiting: Waiting, onward: Onward)
   }
   const last = io.chain.remembered(job) ?? (await io.chain.last(job))
   if (last === undefined) return delivery.ack()
+  const copy = waitingCopy(kind, delivery)
   const cause = {
     job,
     id: shortHash(`${kind.stream}:${delivery.sequence}:${dueMs}`),
-    around: kind.stream === 'WORK' ? {} : { copy: { stream: kind.stream, sequence: delivery.sequence } },
+    around: copy === undefined ? {} : { copy },
   }
   const done = await step(io, cause, last, (at) =>
     at === undefined ? { refuse: 'gone' } : kind.propose(io, waiting, at),
@@ -203,11 +208,16 @@ async function fireOne(io: Io, kind: HeldKind, waiting: Waiting, onward: Onward)
   if (done.type === 'moved') return delivery.ack()
   if (done.type === 'refused' && done.refuse === 'not-yet') return sendBack(delivery, Number(done.detail))
   // Whoever acted on this due time before may have died before the copy was removed.
-  if (done.type === 'repeated' && kind.stream !== 'WORK') {
+  if (done.type === 'repeated' && copy !== undefined) {
     const there = await io.bus.last(kind.stream, delivery.subject)
     if (there?.sequence !== delivery.sequence) return delivery.ack()
   }
   return movedOn(io, kind, waiting, done.at ?? last, sendBack)
+}
+
+/** The job's own bytes, which go with it. What was dispatched, and what was kept back, stays where it is. */
+function waitingCopy({ stream }: Kind, { sequence }: Delivery): WaitingCopy | undefined {
+  return stream === 'WORK' || stream === 'QUARANTINE' ? undefined : { stream, sequence }
 }
 
 const isOver = (last: Position): boolean => last.record.data.terminal !== undefined
@@ -220,24 +230,26 @@ async function movedOn(
   last: Position,
   sendBack: (delivery: Delivery, delayMs: number) => void,
 ): Promise<void> {
-  if (kind.stream === 'WORK') return waiting.delivery.ack()
+  if (waitingCopy(kind, waiting.delivery) === undefined) return waiting.delivery.ack()
   if (!isOver(last)) return sendBack(waiting.delivery, 60_000)
   await io.bus.remove(kind.stream, waiting.delivery.sequence)
   waiting.delivery.ack()
 }
 
-const notYet = (untilMs: number, nowMs: number): Proposal => ({
-  refuse: 'not-yet',
-  detail: String(Math.max(1, Math.ceil(untilMs - nowMs))),
-})
+function approvalDue(
+  io: Io,
+  _waiting: Waiting,
+  { record: { data } }: Position,
+): Proposal | Promise<Proposal> {
+  const { approval, state } = data
+  if (state.to !== 'PARKED' || approval === undefined) return { refuse: 'moved-on' }
+  return expiry(io, data, approval.requested_at, approval.expires_at, 'approval')
+}
 
-async function approvalDue(io: Io, _waiting: Waiting, { record: { data } }: Position): Promise<Proposal> {
-  if (data.state.to !== 'PARKED' || data.approval === undefined) return { refuse: 'moved-on' }
-  const stop = await stopOf(io, data, false)
-  if (stop !== undefined) return notYet(io.nowMs() + stoppedRetryMs, io.nowMs())
-  const expiresMs = thawedMs(io, data, data.approval.requested_at, data.approval.expires_at)
-  if (expiresMs > io.nowMs()) return notYet(expiresMs, io.nowMs())
-  return { event: 'expired', limit: 'approval' }
+function quarantineDue(io: Io, _waiting: Waiting, { record }: Position): Proposal | Promise<Proposal> {
+  const { data, time } = record
+  if (data.state.to !== 'QUARANTINED') return { refuse: 'moved-on' }
+  return expiry(io, data, time, data.quarantine?.expires_at ?? time, 'quarantine')
 }
 
 /** The wait is over: the job runs in the slot that was kept for it, or ends because there was none within `max_wait`. */
@@ -246,7 +258,8 @@ async function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Posit
   const notBeforeMs = Date.parse(data.throttle.not_before)
   if (notBeforeMs > io.nowMs()) return notYet(notBeforeMs, io.nowMs())
   // A stop freezes what waits; the slot that passes meanwhile is not given to anybody else.
-  if ((await stopOf(io, data, false)) !== undefined) return notYet(io.nowMs() + stoppedRetryMs, io.nowMs())
+  const frozen = await whileStopped(io, data)
+  if (frozen !== undefined) return frozen
   if (!data.throttle.reserved)
     return { event: 'expired', limit: data.resolution === undefined ? 'max_wait' : 'use_within' }
   if (data.job_deadline !== undefined && Date.parse(data.job_deadline) <= io.nowMs())

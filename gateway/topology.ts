@@ -40,6 +40,8 @@ const Topology = z
     groups: Members,
     roles: Members,
     auditors: z.array(Name),
+    /** Who may use the kill switch over NATS. */
+    operators: z.array(Name).default([]),
   })
   .superRefine((topology, context) => {
     for (const { path, message } of contradictions(topology))
@@ -47,8 +49,8 @@ const Topology = z
   })
 
 /**
- * Who is on the bus: tenants with their agents, pools with their workers, approvers and auditors. The server enforces
- * it (nats.conf has the same names); this says it to the gateway. A worker's, approver's and auditor's user has its
+ * Who is on the bus: tenants with their agents, pools with their workers, approvers, auditors and operators. The server enforces
+ * it (nats.conf has the same names); this says it to the gateway. A worker's and a person's user has its
  * name; an agent's user may have another, because agent names repeat between tenants and user names do not.
  */
 export type Topology = z.infer<typeof Topology>
@@ -103,7 +105,7 @@ function contradictions(topology: z.infer<typeof Topology>): Contradiction[] {
   const accounts = new Map([
     ['GOV', 'the gateway'],
     ['SYS', 'the system'],
-    ['OPS', 'approvers and auditors'],
+    ['OPS', 'approvers, auditors and operators'],
   ])
   for (const [index, tenant] of topology.tenants.entries()) {
     once(tenants, tenant.name, 'a tenant', ['tenants', index, 'name'])
@@ -135,5 +137,7 @@ function contradictions(topology: z.infer<typeof Topology>): Contradiction[] {
           found.push({ path: [kind, name, index], message: `'${member}' is not an approver` })
   for (const [index, name] of topology.auditors.entries())
     once(users, name, 'an auditor', ['auditors', index])
+  for (const [index, name] of topology.operators.entries())
+    once(users, name, 'an operator', ['operators', index])
   return found
 }

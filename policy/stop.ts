@@ -17,6 +17,8 @@ export type Stop = {
   readonly by: string
   readonly reason: string
   readonly at_ms: number
+  /** When the record of the order was stored, by the server's clock. */
+  readonly recorded_at_ms?: number
   readonly draining_at_ms?: number
   readonly resumed_at_ms?: number
 }

@@ -3,7 +3,7 @@ import { type Passwords } from './nats-conf.ts'
 
 /** What somebody needs to connect, and what they may do there. The names are those of ready.json. */
 export type Credential = {
-  role: 'agent' | 'worker' | 'approver' | 'auditor'
+  role: 'agent' | 'worker' | 'approver' | 'auditor' | 'operator'
   user: string
   password: string
   account: string
@@ -68,5 +68,10 @@ export function credentialsOf(topology: Topology, passwords: Passwords): Credent
     js_api_prefix: apiPrefix,
     stream: 'AUDIT',
   }))
-  return [...agents, ...workers, ...approvers, ...auditors]
+  const operators = topology.operators.map((name): Credential => ({
+    role: 'operator',
+    ...common(name, peopleAccount),
+    actor: name,
+  }))
+  return [...agents, ...workers, ...approvers, ...auditors, ...operators]
 }

@@ -71,6 +71,7 @@ describe('sluice dev', () => {
       ...workers,
       ...topology.approvers,
       ...topology.auditors,
+      ...topology.operators,
     ])
     for (const { user, password, inbox_prefix, subscribe = [], queue } of credentials) {
       const connection = await connect({ servers: nats_url, user, pass: password, inboxPrefix: inbox_prefix })

@@ -96,7 +96,10 @@ describe('sluice nats conf', () => {
   })
 
   test('leaves out the people of a topology that has none', async () => {
-    const none = natsConf({ ...topology, approvers: [], auditors: [], groups: {}, roles: {} }, demoNatsConf)
+    const none = natsConf(
+      { ...topology, approvers: [], auditors: [], operators: [], groups: {}, roles: {} },
+      demoNatsConf,
+    )
     expect(none).not.toContain('OPS')
     await serverTakes(none)
   })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import { createKeys, currentTenantKey, readKeys } from '../../gateway/keys.ts'
+import { createKeys, currentTenantKey, keyInUse, readKeys, rotateKeys } from '../../gateway/keys.ts'
 import { scratchFolder } from '../helpers/scratch.ts'
 
 describe('the key file', () => {
@@ -20,11 +20,13 @@ describe('the key file', () => {
     await createKeys(file, ['default', 'acme'])
     expect((await stat(file)).mode & 0o777).toBe(0o600)
     const keys = await readKeys(file)
-    const all = [keys.resultKey, ...['default', 'acme'].map((tenant) => currentTenantKey(keys, tenant).key)]
-    expect(all.map((key) => key.length)).toEqual([32, 32, 32])
+    const [resultKey] = keys.resultKeys
+    const all = [resultKey?.key, ...['default', 'acme'].map((tenant) => currentTenantKey(keys, tenant).key)]
+    expect(all.map((key) => key?.length)).toEqual([32, 32, 32])
     expect(new Set(all.map(String)).size).toBe(3)
-    const signature = sign(null, Buffer.from('a ticket'), keys.ticketKey)
-    expect(verify(null, Buffer.from('a ticket'), createPublicKey(keys.ticketKey), signature)).toBe(true)
+    const ticketKey = keyInUse(keys.ticketKeys, Date.now())
+    const signature = sign(null, Buffer.from('a ticket'), ticketKey)
+    expect(verify(null, Buffer.from('a ticket'), createPublicKey(ticketKey), signature)).toBe(true)
   })
 
   test('keeps what it has when a tenant is added', async () => {
@@ -33,7 +35,7 @@ describe('the key file', () => {
     await createKeys(file, ['default', 'acme'])
     const after = await readKeys(file)
     expect(currentTenantKey(after, 'default')).toEqual(currentTenantKey(before, 'default'))
-    expect(after.resultKey).toEqual(before.resultKey)
+    expect(after.resultKeys).toEqual(before.resultKeys)
     expect(currentTenantKey(after, 'acme').key).toHaveLength(32)
   })
 
@@ -53,6 +55,29 @@ describe('the key file', () => {
     await writeFile(file, `{"result_key": ${planted}`)
     await expect(readKeys(file)).rejects.toThrow('is not JSON')
     await expect(readKeys(file)).rejects.not.toThrow(planted)
+  })
+
+  test('has new keys beside the old ones after a rotation, used from their time on; what nothing was made with any more goes', async () => {
+    await createKeys(file, ['default'])
+    const before = await readKeys(file)
+    const startMs = Date.parse('2026-01-01T00:00:00Z')
+    const hourMs = 3_600_000
+    await rotateKeys(file, startMs + 60_000, startMs)
+    expect((await stat(file)).mode & 0o777).toBe(0o600)
+    const once = await readKeys(file)
+    expect(once.tenantKeys).toEqual(before.tenantKeys)
+    expect(keyInUse(once.resultKeys, startMs)).toEqual(before.resultKeys[0]?.key)
+    expect(keyInUse(once.resultKeys, startMs + 60_000)).not.toEqual(before.resultKeys[0]?.key)
+    const [, secondTicketKey] = once.ticketKeys
+
+    // An hour later what was signed with the first key may still run; three hours later nothing does.
+    expect(await rotateKeys(file, startMs + hourMs, startMs + hourMs)).toBe(0)
+    expect((await readKeys(file)).ticketKeys).toHaveLength(3)
+    expect(await rotateKeys(file, startMs + 4 * hourMs, startMs + 4 * hourMs)).toBe(2)
+    const { resultKeys, ticketKeys } = await readKeys(file)
+    expect([resultKeys.length, ticketKeys.length]).toEqual([2, 2])
+    expect(ticketKeys[0]?.key.equals(secondTicketKey?.key as never)).toBe(false)
+    expect(keyInUse(resultKeys, startMs)).toEqual(resultKeys[0]?.key)
   })
 
   test('has no key for a tenant it does not know', async () => {

@@ -80,7 +80,7 @@ describe('the topology', () => {
     const topology = await demoTopology()
     const agents = placedAgents(topology)
     const users = [...agents.map(({ user }) => user), ...topology.pools.flatMap(({ workers }) => workers)]
-    const people = [...topology.approvers, ...topology.auditors]
+    const people = [...topology.approvers, ...topology.auditors, ...topology.operators]
     const inConf = [...conf.matchAll(/^ {6}\{ user: ([a-z0-9-]+),/gm)].map(([, user = '']) => user)
     expect(inConf.toSorted()).toEqual(['gateway', ...users, ...people].toSorted())
     const accounts = new Set([

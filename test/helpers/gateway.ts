@@ -54,6 +54,7 @@ export async function testConfig(
     failMode: 'closed',
     failOpenTopics: [],
     dispatchTimeoutSec: 300,
+    quarantineExpiresSec: 7 * 86_400,
     limits: defaultLimits,
     approvals: testApprovals,
     logLevel: (process.env['SLUICE_TEST_LOG'] as Config['logLevel'] | undefined) ?? 'silent',
