@@ -57,6 +57,8 @@ export type Approval = {
   readonly exclude: readonly string[]
   readonly demands: ApprovalRequirement['demands']
   readonly votes: readonly Resolution[]
+  /** Who said last to be on it: a word to colleagues, never a lock. */
+  readonly claim?: Claim
   /** Absent on records from before there were levels: those are normal. */
   readonly level?: ApprovalLevel
   /** Before that an approval is too early; a rejection never is. */
@@ -68,6 +70,14 @@ export type Approval = {
     readonly at: string
     readonly escalated_at?: string
   }[]
+}
+export type Claim = {
+  readonly by: string
+  readonly via: 'http' | 'nats'
+  readonly at: string
+  /** Until then nobody else claims it; anybody may still decide. */
+  readonly until: string
+  readonly note: string
 }
 export type Throttle = {
   readonly rule_id: string
@@ -139,7 +149,7 @@ export type JobEvent =
       readonly dispatch: Dispatch
       readonly places?: readonly string[]
     } & Decided)
-  | { readonly event: 'voted'; readonly approval: Approval }
+  | { readonly event: 'voted' | 'claimed'; readonly approval: Approval }
   | { readonly event: 'rejected'; readonly resolution: Resolution; readonly approval: Approval }
   | { readonly event: 'expired'; readonly limit: string }
   | {

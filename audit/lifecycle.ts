@@ -25,6 +25,7 @@ export type EventName =
   | 'retried'
   | 'parked'
   | 'voted'
+  | 'claimed'
   | 'throttled'
   | 'denied'
   | 'joined'
@@ -64,6 +65,7 @@ const moves: Record<State, Moves> = {
     approved: 'DISPATCHED',
     parked: 'PARKED',
     voted: 'PARKED',
+    claimed: 'PARKED',
     throttled: 'THROTTLED',
     denied: 'DENIED',
     rejected: 'REJECTED',
@@ -114,6 +116,7 @@ export const eventTypes: Readonly<Record<EventName, string>> = {
   approved: 'sluice.approval.resolved.v1',
   rejected: 'sluice.approval.resolved.v1',
   voted: 'sluice.approval.voted.v1',
+  claimed: 'sluice.approval.claimed.v1',
   expired: 'sluice.job.expired.v1',
   retried: 'sluice.job.dispatched.v1',
   succeeded: 'sluice.job.result.v1',

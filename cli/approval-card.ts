@@ -1,4 +1,5 @@
 import type { ApprovalItem } from '../gateway/queries-approvals.ts'
+import { claimText } from './approval-text.ts'
 import { durationText } from './duration-text.ts'
 import { limitsText, stateText } from './job-text.ts'
 import { foldedText, hostileText, payloadText } from './payload-text.ts'
@@ -38,9 +39,12 @@ export function cardText(item: ApprovalItem, terminal: Terminal): string[] {
       ? lines(['what runs', job.topic])
       : lines(['what was asked', job.topic])),
     ...(job.payload === null && item.resolved_at !== undefined ? [] : payload.map((text) => line('', text))),
-    ...[...effect(item), ...grounds(item), ...standing(item), ...clock(item, terminal.nowMs())].flatMap(
-      lines,
-    ),
+    ...[
+      ...effect(item),
+      ...grounds(item),
+      ...standing(item, terminal.nowMs()),
+      ...clock(item, terminal.nowMs()),
+    ].flatMap(lines),
     ...lines(['job hash', item.job_hash]),
     ...lines(['policy', item.policy_snapshot]),
     ...lines(['trace', foldedText(item.trace_id, width)]),
@@ -77,7 +81,8 @@ function grounds({ reason, rule_id, risk_tier, job, constraints }: ApprovalItem)
 }
 
 /** The votes so far, and what is still needed. */
-function standing({ votes, demands, level, resolution, resolved_at }: ApprovalItem): Fact[] {
+function standing(item: ApprovalItem, nowMs: number): Fact[] {
+  const { votes, demands, level, claim, resolution, resolved_at } = item
   const word = ({ by, decision, note }: ApprovalItem['votes'][number]): string =>
     `${by} ${decision === 'approve' ? 'approves' : 'rejects'}${note === '' ? '' : `: ${note}`}`
   const persons = level === 'critical' ? ', by two persons at least' : ''
@@ -91,6 +96,7 @@ function standing({ votes, demands, level, resolution, resolved_at }: ApprovalIt
             .join(', and ') + persons
         : undefined,
     ],
+    ['on it', resolved_at === undefined ? claimText(claim, nowMs) : undefined],
     ['resolved', resolution === undefined ? resolved_at : word(resolution)],
   ]
 }

@@ -13,8 +13,15 @@ export function approvalsText(items: readonly ApprovalItem[], terminal: Terminal
     (item.job.risk_tags ?? []).join(','),
     item.rule_id,
     leftText(item, terminal.nowMs()),
+    (item.resolved_at === undefined ? claimText(item.claim, terminal.nowMs()) : undefined) ?? '',
   ])
-  return tableText([['JOB', 'STATE', 'TOPIC', 'ASKED BY', 'TAGS', 'RULE', 'LEFT'], ...rows])
+  return tableText([['JOB', 'STATE', 'TOPIC', 'ASKED BY', 'TAGS', 'RULE', 'LEFT', 'ON IT'], ...rows])
+}
+
+/** `ana for 14m`; undefined when nobody says to be on it. */
+export function claimText(claim: ApprovalItem['claim'], nowMs: number): string | undefined {
+  const leftMs = claim === undefined ? 0 : Date.parse(claim.until) - nowMs
+  return claim === undefined || leftMs <= 0 ? undefined : `${claim.by} for ${durationText(leftMs)}`
 }
 
 function leftText(item: ApprovalItem, nowMs: number): string {

@@ -1,4 +1,4 @@
-import { approvalApprove, approvalReject } from './approval-decide.ts'
+import { approvalApprove, approvalClaim, approvalReject } from './approval-decide.ts'
 import { approvalList, approvalShow, approvalWatch } from './approval-look.ts'
 import { runSubcommand } from './subcommand.ts'
 import { processTerminal, type Terminal } from './terminal.ts'
@@ -8,6 +8,7 @@ const table = {
   show: approvalShow,
   approve: approvalApprove,
   reject: approvalReject,
+  claim: approvalClaim,
   watch: approvalWatch,
 }
 

@@ -3,7 +3,7 @@ import type { Heard } from './message.ts'
 import { parseAsked } from './command.ts'
 import type { Io } from './io.ts'
 import type { Refusals } from './refusals.ts'
-import { resolve, type Resolved } from './resolve.ts'
+import { claim, resolve, type Resolved } from './resolve.ts'
 import { parseResolve } from './subjects.ts'
 
 const inFlightMax = 256
@@ -29,13 +29,13 @@ async function decideOn(io: Io, refusals: Refusals, message: Heard): Promise<obj
     return resolveProblem('not_found', 'no such approver in the topology')
   const asked = parseAsked(message.body)
   if (typeof asked === 'string') return invalidProblem(asked)
+  const { decision, note } = asked
+  const who = { job: subject.job, by: subject.approver, via: 'nats', note } as const
+  if (decision === 'claim') return resolvedBody(await claim(io, refusals, who))
   return resolvedBody(
     await resolve(io, refusals, {
-      job: subject.job,
-      by: subject.approver,
-      via: 'nats',
-      decision: asked.decision,
-      note: asked.note,
+      ...who,
+      decision,
       jobHash: asked.job_hash,
       policySnapshot: asked.policy_snapshot,
       constraints: asked.constraints,
@@ -49,8 +49,8 @@ export function resolvedBody(resolved: Resolved): object {
     const { type: _type, code, detail, ...facts } = resolved
     return { ...resolveProblem(code, detail), ...facts }
   }
-  const { job_id, trace_id, state, resolution } = resolved
-  return { job_id, trace_id, state, resolution }
+  const { type: _type, ...told } = resolved
+  return told
 }
 
 /** Replies go to the server's routed subjects only; a plain publish has nobody to tell. */

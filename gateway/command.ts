@@ -20,12 +20,12 @@ export type ResolveCommand = Wish & {
 }
 
 /** A person's wish, stored in COMMANDS before it is acted on. */
-export type Command = ResolveCommand | (Wish & { readonly type: 'cancel' })
+export type Command = ResolveCommand | (Wish & { readonly type: 'cancel' | 'claim' })
 
 export const noteCharsMax = 1_000
 
 const asked = z.strictObject({
-  decision: z.enum(['approve', 'reject']),
+  decision: z.enum(['approve', 'reject', 'claim']),
   note: z.string().max(noteCharsMax).default(''),
   job_hash: z.string().max(128).optional(),
   policy_snapshot: z.string().max(128).optional(),
@@ -36,7 +36,7 @@ export type Asked = Omit<z.infer<typeof asked>, 'constraints'> & {
   readonly constraints?: Constraints | undefined
 }
 
-/** What an approver sends: `{decision, note, job_hash, policy_snapshot}`; a string is what is wrong with it. */
+/** What an approver sends: `{decision, note, job_hash, policy_snapshot, constraints}`; a string is what is wrong with it. */
 export function parseAsked(body: Uint8Array): Asked | string {
   let value: unknown
   try {

@@ -29,6 +29,7 @@ export const access: Readonly<Record<string, Access>> = {
   'GET /api/v1/approvals/:id': own('viewer', 'approver'),
   'POST /api/v1/approvals/:id/approve': own('approver'),
   'POST /api/v1/approvals/:id/reject': own('approver'),
+  'POST /api/v1/approvals/:id/claim': own('approver'),
 
   'GET /api/v1/traces/:id': own('viewer', 'approver', 'auditor'),
 

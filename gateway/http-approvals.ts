@@ -8,7 +8,7 @@ import { problem } from './http-problem.ts'
 import { noteIn, resolvedResponse } from './http-resolution.ts'
 import type { Io } from './io.ts'
 import { approvalsLimitMax, parseCursor } from './queries-approvals.ts'
-import { resolve } from './resolve.ts'
+import { claim, resolve } from './resolve.ts'
 
 const limitByDefault = 100
 const hashCharsMax = 128
@@ -19,6 +19,7 @@ export function approvalRoutes(io: Io, deps: HttpDeps): readonly Route[] {
     { path: '/api/v1/approvals', methods: { GET: (c) => list(deps, c) } },
     { path: '/api/v1/approvals/:id', methods: { GET: (c) => show(deps, c) } },
     { path: '/api/v1/approvals/:id/approve', methods: { POST: (c) => decide(io, deps, c, 'approve') } },
+    { path: '/api/v1/approvals/:id/claim', methods: { POST: (c) => claimOne(io, deps, c) } },
     { path: '/api/v1/approvals/:id/reject', methods: { POST: (c) => decide(io, deps, c, 'reject') } },
   ]
 }
@@ -65,6 +66,17 @@ async function decide(
     c,
     await resolve(io, refusals, { ...who, decision, note: note.note, ...binding, ...limits }),
   )
+}
+
+async function claimOne(io: Io, { refusals }: HttpDeps, c: Context): Promise<Response> {
+  const job = jobIdIn(c)
+  if ('response' in job) return job.response
+  const body = await readOptionalObject(c)
+  if (!body.ok) return body.response
+  const note = noteIn(body.value, ['note', 'reason'])
+  if (!note.ok) return problem(c, 'invalid', note.problem)
+  const who = { job: job.id, by: callerOf(c).principal, via: 'http' as const }
+  return resolvedResponse(c, await claim(io, refusals, { ...who, note: note.note }))
 }
 
 const wishKeys = ['note', 'reason', 'job_hash', 'policy_snapshot', 'constraints']

@@ -7,9 +7,9 @@ import type { Resolved } from './resolve.ts'
 
 /** The answer to a person's decision, the same as on NATS. */
 export function resolvedResponse(c: Context, resolved: Resolved): Response {
-  if (resolved.type === 'resolved') {
-    const { job_id, trace_id, state, resolution } = resolved
-    return c.json({ job_id, trace_id, state, resolution })
+  if (resolved.type !== 'refused') {
+    const { type: _type, ...told } = resolved
+    return c.json(told)
   }
   const { type: _type, code, detail, ...facts } = resolved
   if (code === 'unavailable') c.header('Retry-After', '1')

@@ -66,6 +66,7 @@ async function makeTrue(io: Io, at: Position, around: Around): Promise<JobEvent 
     case 'throttled':
       return hold(io, at, around)
     case 'voted':
+    case 'claimed':
       return undefined
     case 'succeeded':
     case 'released':

@@ -15,6 +15,7 @@ const resolveProblems: Record<ResolveCode, readonly [number, string]> = {
   self_approval: [403, 'Nobody decides about an own job'],
   not_an_approver: [403, 'This approval does not count your word'],
   already_voted: [409, 'Everybody decides once'],
+  already_claimed: [409, 'Somebody is on it'],
   constraints_widen: [409, 'An approver may only narrow limits'],
   binding_required: [428, 'A decision names what it is about'],
   note_required: [422, 'This approval needs a note'],

@@ -44,6 +44,8 @@ export type ApprovalItem = {
   /** Whose word counts, and how many of them it takes, for each rule that asks. */
   readonly demands: Approval['demands']
   readonly votes: Approval['votes']
+  /** Who said last to be on it; anybody may decide all the same. */
+  readonly claim?: NonNullable<Approval['claim']>
   readonly resolution?: Resolution
   /** When the wait ended; absent while it lasts. */
   readonly resolved_at?: string
@@ -158,6 +160,7 @@ function itemOf(record: AuditRecord, body: Uint8Array | undefined): ApprovalItem
     ...(approval?.approve_from === undefined ? {} : { approve_from: approval.approve_from }),
     demands: approval?.demands ?? [],
     votes: approval?.votes ?? [],
+    ...(approval?.claim === undefined ? {} : { claim: approval.claim }),
   }
 }
 

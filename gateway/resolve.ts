@@ -1,8 +1,9 @@
-import type { Resolution } from '../audit/event.ts'
+import type { Claim, Resolution } from '../audit/event.ts'
 import type { State } from '../audit/lifecycle.ts'
 import type { Constraints } from '../policy/constraints.ts'
 import { shortHash } from '../policy/digest.ts'
 import type { JobId } from '../policy/job-id.ts'
+import { claiming } from './claim.ts'
 import { encodeCommand, type Command } from './command.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
@@ -22,6 +23,7 @@ export type ResolveCode =
   | 'self_approval'
   | 'not_an_approver'
   | 'already_voted'
+  | 'already_claimed'
   | 'constraints_widen'
   | 'binding_required'
   | 'note_required'
@@ -36,6 +38,13 @@ export type Resolved =
       readonly trace_id: string
       readonly state: State
       readonly resolution: Resolution
+    }
+  | {
+      readonly type: 'claimed'
+      readonly job_id: JobId
+      readonly trace_id: string
+      readonly state: State
+      readonly claim: Claim
     }
   | {
       readonly type: 'refused'
@@ -66,6 +75,11 @@ export function resolve(io: Io, refusals: Refusals, wish: ResolveWish): Promise<
 /** The same for the end of a job that waits or runs. */
 export function cancel(io: Io, refusals: Refusals, wish: Wish): Promise<Resolved> {
   return store(io, refusals, { ...wish, type: 'cancel', at: new Date(io.nowMs()).toISOString() })
+}
+
+/** The same for a word to colleagues about a job that is parked. */
+export function claim(io: Io, refusals: Refusals, wish: Wish): Promise<Resolved> {
+  return store(io, refusals, { ...wish, type: 'claim', at: new Date(io.nowMs()).toISOString() })
 }
 
 async function store(io: Io, refusals: Refusals, command: Command): Promise<Resolved> {
@@ -114,12 +128,7 @@ export async function carryOutCommand(
     io,
     { job: command.job, id: cause, around: {} },
     await io.chain.last(command.job),
-    (last) =>
-      last === undefined
-        ? { refuse: 'not_found' }
-        : command.type === 'cancel'
-          ? cancelling(command, last)
-          : voting(io, command, last),
+    (last) => (last === undefined ? { refuse: 'not_found' } : proposalOf(io, command, last)),
   )
   const outcome = outcomeOf(command, done, cause)
   // What was only not possible yet was not refused: the stored command is tried again.
@@ -128,6 +137,17 @@ export async function carryOutCommand(
     await refusals.record({ job: command.job, principal: command.by, refuse: code, detail, cause })
   }
   return outcome
+}
+
+function proposalOf(io: Io, command: Command, last: Position): Proposal | Promise<Proposal> {
+  switch (command.type) {
+    case 'resolve':
+      return voting(io, command, last)
+    case 'claim':
+      return claiming(io, command, last)
+    case 'cancel':
+      return cancelling(command, last)
+  }
 }
 
 function cancelling(command: Command, last: Position): Proposal {
@@ -171,6 +191,12 @@ function outcomeOf(command: Command, done: Step, cause: string): Resolved {
       binding: 'server',
     }
     return { type: 'resolved', job_id: command.job, trace_id: data.trace_id, state, resolution: cancelled }
+  }
+  if (command.type === 'claim') {
+    const held = data.approval?.claim
+    if (held === undefined || held.by !== command.by || held.at !== command.at)
+      return { type: 'refused', code: 'already_resolved', detail: `the job is ${state}`, state }
+    return { type: 'claimed', job_id: command.job, trace_id: data.trace_id, state, claim: held }
   }
   const vote = data.approval?.votes.find(({ by, at }) => by === command.by && at === command.at)
   if (state === 'PARKED' && vote !== undefined)

@@ -18,20 +18,18 @@ import { pendingSubject } from './subjects.ts'
 export async function voting(io: Io, command: ResolveCommand, last: Position): Promise<Proposal> {
   const { data } = last.record
   const { approval } = data
-  if (data.state.to !== 'PARKED' || approval === undefined)
-    return data.state.to === 'EXPIRED'
-      ? { refuse: 'expired', detail: 'the approval expired and the job did not run' }
-      : { refuse: 'already_resolved', detail: `the job is ${data.state.to}` }
+  if (data.state.to !== 'PARKED' || approval === undefined) return waitsNoLonger(data)
   const stop = await stopOf(io, data, false)
   if (stop !== undefined && command.decision === 'approve')
     return {
       refuse: 'stopped',
       detail: `${stop.by} stopped this: ${stop.reason}; approve again when it is resumed`,
     }
-  if (thawedMs(io, data, approval.requested_at, approval.expires_at) <= io.nowMs())
-    return { refuse: 'expired', detail: `the approval expired at ${approval.expires_at}` }
   const refused =
-    mayNot(io, command, data, approval) ?? careless(command, approval) ?? staleBinding(command, data)
+    expired(io, data, approval) ??
+    mayNot(io, command, data, approval) ??
+    careless(command, approval) ??
+    staleBinding(command, data)
   if (refused !== undefined) return refused
   const vote = voteOf(command)
   const voted = { ...approval, votes: [...approval.votes, vote] }
@@ -45,10 +43,28 @@ export async function voting(io: Io, command: ResolveCommand, last: Position): P
   }
 }
 
+/** What somebody is told who comes too late with a decision or a claim. */
+export function waitsNoLonger(data: RecordData): Refused {
+  return data.state.to === 'EXPIRED'
+    ? { refuse: 'expired', detail: 'the approval expired and the job did not run' }
+    : { refuse: 'already_resolved', detail: `the job is ${data.state.to}` }
+}
+
+/** Its time is over, though nobody has written that down yet. */
+export function expired(io: Io, data: RecordData, approval: Approval): Refused | undefined {
+  if (thawedMs(io, data, approval.requested_at, approval.expires_at) > io.nowMs()) return undefined
+  return { refuse: 'expired', detail: `the approval expired at ${approval.expires_at}` }
+}
+
 type Refused = { readonly refuse: string; readonly detail: string }
 
 /** Who may not decide about this job at all, or not once more. */
-function mayNot(io: Io, { by }: ResolveCommand, data: RecordData, approval: Approval): Refused | undefined {
+export function mayNot(
+  io: Io,
+  { by }: { readonly by: string },
+  data: RecordData,
+  approval: Approval,
+): Refused | undefined {
   if (by === data.actor.id) return { refuse: 'self_approval', detail: 'nobody decides about an own job' }
   const agent = io.topology.tenants
     .find(({ name }) => name === data.tenant)

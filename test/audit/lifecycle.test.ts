@@ -5,6 +5,8 @@ const events = Object.keys(eventTypes) as EventName[]
 
 /** The table of the design, written a second time: what is not here must not exist. */
 const allowed = new Set([
+  'RECEIVED joined JOINED',
+  'THROTTLED joined JOINED',
   'RECEIVED allowed DISPATCHED',
   'RECEIVED parked PARKED',
   'RECEIVED throttled THROTTLED',
@@ -19,6 +21,7 @@ const allowed = new Set([
   'PARKED approved DISPATCHED',
   'PARKED parked PARKED',
   'PARKED voted PARKED',
+  'PARKED claimed PARKED',
   'PARKED throttled THROTTLED',
   'PARKED denied DENIED',
   'PARKED rejected REJECTED',
