@@ -1,16 +1,19 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isToken } from '../gateway/token.ts'
 
 /** A running gateway, by its HTTP API. */
 export type GatewayClient = {
   readonly url: string
+  /** A token goes along with each call. */
+  readonly known: boolean
   call(method: 'GET' | 'POST', path: string, sent?: Sent): Promise<Reply>
 }
 
 /** A body goes out as JSON; bytes go out as they are. */
 export type Sent = {
-  readonly body?: object | Uint8Array
-  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: object | Uint8Array | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
 export type Reply = { readonly status: number; readonly body: Record<string, unknown> }
@@ -18,19 +21,52 @@ export type Reply = { readonly status: number; readonly body: Record<string, unk
 /** Nobody answers, or somebody who is no gateway. */
 export class Unreachable extends Error {}
 
+/** The token that should go along cannot be one, so that nothing was sent. */
+export class BadToken extends Error {}
+
 const timeoutMs = 90_000
 
-/** By `--url`, else `SLUICE_URL`, else what a running `sluice dev` says in its data directory. */
+/** What the command line says about where the gateway is and who calls it. */
+export type GivenGateway = {
+  readonly url?: string | undefined
+  readonly dataDir?: string | undefined
+  readonly token?: string | undefined
+  readonly tokenFile?: string | undefined
+}
+
+/**
+ * By `--url`, else `SLUICE_URL`, else what a running `sluice dev` says in its data directory. A token goes only to a gateway
+ * that was named: the one of a data directory asks for none, and whoever writes there should not get one.
+ */
 export async function findGateway(
-  given: { readonly url?: string | undefined; readonly dataDir?: string | undefined },
+  given: GivenGateway,
   env: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<GatewayClient> {
-  const url = given.url ?? env['SLUICE_URL'] ?? (await urlOfDev(given.dataDir, env))
+  const named = given.url ?? env['SLUICE_URL']
+  const url = named ?? (await urlOfDev(given.dataDir, env))
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
     throw new Unreachable(`${url} is no address of a gateway; it is like http://127.0.0.1:8081`)
   const base = url.replace(/\/+$/, '')
-  return { url: base, call: (method, path, sent = {}) => call(base, method, path, sent, signal) }
+  const token = named === undefined ? undefined : await tokenOf(given, env)
+  const authorization = token === undefined ? {} : { Authorization: `Bearer ${token}` }
+  return {
+    url: base,
+    known: token !== undefined,
+    call: (method, path, { body, headers } = {}) =>
+      call(base, method, path, { body, headers: { ...headers, ...authorization } }, signal),
+  }
+}
+
+async function tokenOf(given: GivenGateway, env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const file = given.tokenFile
+  const read = file === undefined ? undefined : await readFile(file, 'utf8').catch(() => undefined)
+  if (file !== undefined && read === undefined) throw new BadToken(`${file} cannot be read`)
+  const token = (read ?? given.token ?? env['SLUICE_TOKEN'])?.trim()
+  // What is no token must not travel: it may be another secret, or have what a header cannot hold.
+  if (token !== undefined && !isToken(token))
+    throw new BadToken('the token is not whole: it is slc_ and 49 characters; nothing was sent')
+  return token
 }
 
 async function urlOfDev(dataDir: string | undefined, env: NodeJS.ProcessEnv): Promise<string> {
@@ -66,6 +102,8 @@ async function call(
     response = await fetch(base + path, {
       method,
       headers: json,
+      // Wherever an answer would send us, the token was not meant for it.
+      redirect: 'manual',
       signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
       ...(body === undefined ? {} : { body: body instanceof Uint8Array ? body : JSON.stringify(body) }),
     })

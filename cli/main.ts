@@ -22,6 +22,7 @@ const commands: Readonly<Record<string, { about: string; load: () => Promise<Com
   policy: { about: 'check, test, explain and compare policies', load: () => import('./policy.ts') },
   nats: { about: "the server's configuration, and the proof that it holds", load: () => import('./nats.ts') },
   doctor: { about: 'is the server safe to stand behind the gate?', load: () => import('./doctor.ts') },
+  token: { about: 'who may call over HTTP: make a token, list them', load: () => import('./token.ts') },
   config: { about: 'show every setting and where it comes from', load: () => import('./config.ts') },
 }
 

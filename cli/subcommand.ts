@@ -1,9 +1,10 @@
 import { nearest } from '../policy/suggest.ts'
 import { readArguments, type Arguments, type OptionKinds } from './arguments.ts'
 import { exitCodes } from './exit-codes.ts'
-import { findGateway, Unreachable, type GatewayClient, type Reply } from './gateway-client.ts'
+import { BadToken, findGateway, Unreachable, type GatewayClient, type Reply } from './gateway-client.ts'
 import { exitCodeOfProblem } from './outcome-codes.ts'
 import type { Terminal } from './terminal.ts'
+import { isLoopbackAddress } from '../gateway/loopback.ts'
 import { visible } from './visible.ts'
 
 /** One command that asks something of a gateway. */
@@ -29,11 +30,20 @@ export type Call = Omit<Extract<Arguments, { ok: true }>, 'ok'> & {
 /** Thrown for a command line that cannot be meant; ends in exit code 2 with the help. */
 export class UsageError extends Error {}
 
-const shared: OptionKinds = { url: 'text', 'data-dir': 'text', output: 'text', json: 'flag', help: 'flag' }
+const shared: OptionKinds = {
+  url: 'text',
+  'data-dir': 'text',
+  token: 'text',
+  'token-file': 'text',
+  output: 'text',
+  json: 'flag',
+  help: 'flag',
+}
 
 const sharedHelp = `
   --url URL         the gateway; else SLUICE_URL, else the one of a running sluice dev
   --data-dir DIR    where that sluice dev keeps ready.json (SLUICE_DATA_DIR, default .sluice/dev)
+  --token-file FILE who calls; else --token TOKEN, else SLUICE_TOKEN; sent to a gateway named by URL only
   -o, --output X    text (default) or json`
 
 /** Runs `sluice <name> <subcommand> ...`, or `sluice <name> ...` where there is only one and it is called ''. */
@@ -65,17 +75,39 @@ export async function runSubcommand(
       `${visible(rest[chosen.words.max] ?? '')} is one word too many`,
       terminal,
     )
-  const where = { url: text['url'], dataDir: text['data-dir'] }
-  const gateway = (): Promise<GatewayClient> => findGateway(where, terminal.env, terminal.signal)
+  const gateway = (): Promise<GatewayClient> => openGateway(text, terminal)
   try {
     return await chosen.run({ ...read, json: output === 'json', terminal, gateway })
   } catch (error) {
     if (terminal.signal.aborted) return exitCodes.failed
     if (error instanceof UsageError) return usageError(title, chosen, error.message, terminal)
-    if (!(error instanceof Unreachable)) throw error
+    if (!(error instanceof Unreachable || error instanceof BadToken)) throw error
     terminal.err(`sluice ${title}: ${error.message}`)
-    return exitCodes.unreachable
+    return error instanceof BadToken ? exitCodes.notAuthorised : exitCodes.unreachable
   }
+}
+
+async function openGateway(text: Call['text'], terminal: Terminal): Promise<GatewayClient> {
+  const { url, token } = text
+  const tokenFile = text['token-file']
+  const asked = token !== undefined || tokenFile !== undefined
+  if (asked && url === undefined && terminal.env['SLUICE_URL'] === undefined)
+    throw new UsageError('say whom the token is for: --url or SLUICE_URL')
+  const given = { url, dataDir: text['data-dir'], token, tokenFile }
+  const gateway = await findGateway(given, terminal.env, terminal.signal)
+  const { protocol, hostname } = new URL(gateway.url)
+  if (gateway.known && protocol === 'http:' && !isLoopbackAddress(hostname.replace(/^\[|\]$/g, '')))
+    terminal.err(`the token goes over the network in clear; is there no https at ${hostname}?`)
+  return gateway
+}
+
+/** What somebody can do who was not let in. */
+const nextSteps: Readonly<Record<string, string>> = {
+  unauthenticated:
+    'set SLUICE_TOKEN or say --token-file FILE; who runs the gateway makes a token with sluice token create',
+  forbidden:
+    'ask who runs the gateway for a token with the role; SLUICE_TOKEN and --token-file say which one is used',
+  credentials_unsupported: 'unset SLUICE_TOKEN: this gateway runs in profile dev',
 }
 
 /** Says what the API refused, in its own words, and returns the exit code for it. */
@@ -84,6 +116,8 @@ export function refused(call: Call, { status, body }: Reply): number {
   const said = (key: string): string => (typeof body[key] === 'string' ? body[key] : '')
   const detail = said('detail')
   call.terminal.err(visible(`${said('title') || status}${detail === '' ? '' : `: ${detail}`}`))
+  const next = nextSteps[said('code')]
+  if (next !== undefined) call.terminal.err(next)
   return exitCodeOfProblem(status, said('code'))
 }
 

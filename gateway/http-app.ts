@@ -1,4 +1,5 @@
 import { Hono, type Context, type Handler, type MiddlewareHandler } from 'hono'
+import { every } from 'hono/combine'
 import { BusError } from './message.ts'
 import { accessOf, type Access } from './http-access.ts'
 import { approvalRoutes } from './http-approvals.ts'
@@ -46,14 +47,15 @@ export function createApp(io: Io, deps: HttpDeps, tokens: Tokens | undefined): H
   mount(app, keyRoutes(io), open)
   if (door.api !== undefined) {
     const gate: Gate = (needed) => admit(io, needed)
+    const away = connected(io)
+    const onBus: Gate = (needed) => every(gate(needed), away)
     app.use(door.api)
     mount(app, policyRoutes(io), gate)
-    app.use(connected(io))
-    mount(app, jobRoutes(io, deps), gate)
-    mount(app, approvalRoutes(io, deps), gate)
-    mount(app, traceRoutes(io, deps), gate)
-    mount(app, controlRoutes(io), gate)
-    mount(app, policyLiveRoutes(io), gate)
+    mount(app, jobRoutes(io, deps), onBus)
+    mount(app, approvalRoutes(io, deps), onBus)
+    mount(app, traceRoutes(io, deps), onBus)
+    mount(app, controlRoutes(io), onBus)
+    mount(app, policyLiveRoutes(io), onBus)
   }
   app.notFound((c) =>
     problem(c, 'no_such_path', `nothing is served at this path in profile ${io.config.profile}`),

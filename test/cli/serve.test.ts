@@ -47,6 +47,26 @@ describe('sluice serve ends with a code that says who has to do something', () =
     ['a topology that is not there', { topology: 'none.yaml' }, 78, /none\.yaml cannot be read/],
     ['a key file that is not there', { keys: 'none.json' }, 78, /setting keys: .*none\.json/],
     ['profile dev on an address of the network', { 'http-host': '0.0.0.0' }, 78, /loopback only/],
+    ['tokens in profile dev', { tokens: 'tokens.yaml' }, 78, /with tokens the profile is standard/],
+    [
+      'tokens that would cross the network in clear',
+      { profile: 'standard', tokens: 'tokens.yaml', 'http-host': '0.0.0.0' },
+      78,
+      /in clear on 0\.0\.0\.0/,
+    ],
+    [
+      'tokens that are not there',
+      { profile: 'standard', tokens: 'none.yaml' },
+      78,
+      /none\.yaml cannot be read/,
+    ],
+    ['tokens that do not load', { profile: 'standard', tokens: 'bad.yaml' }, 78, /bad\.yaml:1:1: .*version/],
+    [
+      'a certificate that is none',
+      { profile: 'standard', 'http-tls-cert-file': 'bad.yaml', 'http-tls-key-file': 'keys.json' },
+      78,
+      /not a certificate with its key/,
+    ],
     ['no server', { 'nats-url': 'nats://127.0.0.1:1' }, 69, /sluice serve: /],
   ])('%s', async (_, settings, code, words) => {
     const ran = await serve(settings)

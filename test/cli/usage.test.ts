@@ -7,11 +7,12 @@ import { durationText } from '../../cli/duration-text.ts'
 import { run as job } from '../../cli/job.ts'
 import { run as policy } from '../../cli/policy.ts'
 import { tableText } from '../../cli/table-text.ts'
+import { run as token } from '../../cli/token.ts'
 import { run as trace } from '../../cli/trace.ts'
 import { visible } from '../../cli/visible.ts'
 import { testTerminal } from '../helpers/terminal.ts'
 
-const commands = { job, approval, trace, policy }
+const commands = { job, approval, trace, policy, token }
 
 async function sluice(
   name: keyof typeof commands,
@@ -36,6 +37,9 @@ describe('help', () => {
     ['approval', ['reject']],
     ['approval', ['watch']],
     ['trace', []],
+    ['token', []],
+    ['token', ['create']],
+    ['token', ['ls']],
     ['policy', []],
     ['policy', ['check']],
     ['policy', ['test']],
