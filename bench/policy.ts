@@ -4,6 +4,7 @@ import { Merge } from '../policy/merge.ts'
 import type { Policy } from '../policy/rule.ts'
 import { startChild } from './children.ts'
 import type { PeerFigure, PeerOrder, PeerWord } from './policy-peer-process.ts'
+import { measureLoad } from './policy-loading.ts'
 import { makeWorkload, type Workload } from './policy-workload.ts'
 import { median, rounded } from './statistics.ts'
 
@@ -29,7 +30,13 @@ export type PolicyFigures = {
   ratio_without_memo: Record<string, number>
   /** By the smallest size. */
   growth: Record<string, number>
+  /** The index alone, of rules that are read already. */
+  index_ms: Record<string, number>
+  /** From YAML to a policy that decides, beside a flow of decisions; in time that passes, as the pauses are. */
   load_ms: Record<string, number>
+  /** The longest time for which the event loop stood still while it loaded, and the longest that it worked at a stretch. */
+  load_max_pause_ms: Record<string, number>
+  load_max_work_ms: Record<string, number>
   matches_per_job: Record<string, number>
   no_match_share: Record<string, number>
   peers: Record<string, Record<string, PeerFigure>>
@@ -42,15 +49,17 @@ const warmUpPasses = 3
 /** 4,000 jobs so many times over are one sample: some milliseconds, well above what a clock can tell. */
 const passes = 2
 
+type Loading = Pick<PolicyFigures, 'load_ms' | 'load_max_pause_ms' | 'load_max_work_ms'>
+
 /** The evaluator beside JSON.parse of the same jobs, at every size, and beside other engines. */
 export async function runPolicy(options: PolicyOptions): Promise<PolicyFigures> {
   const { say } = options
-  const loads: Record<string, number> = {}
+  const indexMs: Record<string, number> = {}
   const grounds = options.sizes.map((rules): Ground => {
     const workload = makeWorkload(rules)
     const beginMs = performance.now()
     const policy = compilePolicy([workload.file], '')
-    loads[rules] = rounded(performance.now() - beginMs)
+    indexMs[rules] = rounded(performance.now() - beginMs)
     return { ...workload, rules, policy, plain: { ...policy, merge: new Merge(policy.rules, 0) } }
   })
   const samples = grounds.map((): Sample[] => [])
@@ -58,13 +67,28 @@ export async function runPolicy(options: PolicyOptions): Promise<PolicyFigures> 
   for (let round = 0; round < options.rounds; round++)
     // All sizes in every round: what disturbs one disturbs the others.
     for (const [at, ground] of grounds.entries()) samples[at]?.push(sample(ground))
+  const loading = await loadAll(grounds, say)
   const peers: PolicyFigures['peers'] = {}
   for (const rules of options.peerSizes) {
     say(`policy: other engines at ${rules} rules`)
     for (const [name, figure] of await peersAt(rules, options.peerWithinMs))
       (peers[name] ??= {})[rules] = figure
   }
-  return { clock: 'cpu', ...figuresOf(grounds, samples), load_ms: loads, peers }
+  return { clock: 'cpu', ...figuresOf(grounds, samples), index_ms: indexMs, ...loading, peers }
+}
+
+async function loadAll(grounds: readonly Ground[], say: PolicyOptions['say']): Promise<Loading> {
+  const loading: Loading = { load_ms: {}, load_max_pause_ms: {}, load_max_work_ms: {} }
+  const deciding = grounds[0]
+  if (deciding === undefined) return loading
+  for (const { rules, file } of grounds) {
+    say(`policy: loading ${rules} rules`)
+    const { loadMs, maxPauseMs, maxWorkMs } = await measureLoad(file, deciding)
+    loading.load_ms[rules] = loadMs
+    loading.load_max_pause_ms[rules] = maxPauseMs
+    if (maxWorkMs !== null) loading.load_max_work_ms[rules] = maxWorkMs
+  }
+  return loading
 }
 
 function sample({ jobs, texts, policy, plain }: Ground): Sample {
@@ -88,7 +112,7 @@ export let kept: unknown
 function figuresOf(
   grounds: readonly Ground[],
   samples: readonly (readonly Sample[])[],
-): Omit<PolicyFigures, 'clock' | 'peers' | 'load_ms'> {
+): Omit<PolicyFigures, 'clock' | 'peers' | 'index_ms' | keyof Loading> {
   const bySize = (
     of: (ground: Ground, samples: readonly Sample[]) => number,
     digits: number,

@@ -44,7 +44,8 @@ export async function openPolicies(options: PoliciesOptions): Promise<Policies> 
   let store: PolicyStore | undefined
   let active: { readonly policy: Policy; readonly pointer: Pointer } | undefined
   let shadow: Policy | undefined
-  const file = await openPolicyFile(options.file, (change) => {
+  const keep = async ({ policy, text }: PolicyText): Promise<void> => store?.keep(policy.snapshot, text)
+  const file = await openPolicyFile(options.file, keep, (change) => {
     metrics.setPolicy(policies.current().snapshot, change.type === 'loaded')
     const told = change.type === 'loaded' ? activated(change.loaded) : refusedFile(change.problems)
     told.catch((err: unknown) => log.error({ err }, 'a policy change is not on record'))
@@ -55,9 +56,8 @@ export async function openPolicies(options: PoliciesOptions): Promise<Policies> 
     const appended = await bus?.append(auditPolicySubject, body)
     if (appended?.type !== 'stored') throw new Error('AUDIT is full')
   }
-  const activated = async ({ policy, text }: PolicyText): Promise<void> => {
+  const activated = async ({ policy }: PolicyText): Promise<void> => {
     log.info({ policy: policy.snapshot }, 'policy activated')
-    await store?.keep(policy.snapshot, text)
     await note('sluice.policy.activated.v1', {
       policy_snapshot: policy.snapshot,
       source_hash: policy.sourceHash,

@@ -30,9 +30,16 @@ export class PolicyError extends Error {
   }
 }
 
-/** Loads the file and follows it. */
+/** A policy that could not be kept is tried again after this. */
+const keepAgainMs = 30_000
+
+/**
+ * Loads the file and follows it. A policy comes into force only when `keep` has stored it, because nobody could read later what
+ * its decisions rest on.
+ */
 export async function openPolicyFile(
   file: string,
+  keep: (loaded: PolicyText) => Promise<void>,
   onChange: (change: PolicyChange) => void,
 ): Promise<PolicyFile> {
   const text = await readFile(file, 'utf8')
@@ -41,15 +48,32 @@ export async function openPolicyFile(
   let current: PolicyText = { policy: first.policy, text }
   let reloadOk = true
   let loading: Promise<void> = Promise.resolve()
+  let again: NodeJS.Timeout | undefined
   const load = async (): Promise<void> => {
     const newer = await readFile(file, 'utf8')
     const loaded = await loadPolicyBeside([{ name: file, text: newer }])
-    reloadOk = loaded.ok
-    if (!loaded.ok) return onChange({ type: 'refused', problems: loaded.problems })
+    const refuse = (problems: readonly Problem[]): void => {
+      reloadOk = false
+      onChange({ type: 'refused', problems })
+    }
+    if (!loaded.ok) return refuse(loaded.problems)
     const { snapshot, sourceHash } = current.policy
-    if (loaded.policy.snapshot === snapshot && loaded.policy.sourceHash === sourceHash) return
-    current = { policy: loaded.policy, text: newer }
-    onChange({ type: 'loaded', loaded: current })
+    const next: PolicyText = { policy: loaded.policy, text: newer }
+    if (loaded.policy.snapshot === snapshot && loaded.policy.sourceHash === sourceHash) {
+      reloadOk = true
+      return
+    }
+    try {
+      await keep(next)
+    } catch (error) {
+      // The file may stay as it is: whatever kept it from being kept may pass.
+      clearTimeout(again)
+      again = setTimeout(() => void reload().catch(() => undefined), keepAgainMs).unref()
+      return refuse([{ code: 'policy-not-kept', message: (error as Error).message }])
+    }
+    reloadOk = true
+    current = next
+    onChange({ type: 'loaded', loaded: next })
   }
   const reload = (): Promise<void> => {
     // One after the other: the newest text must be the one that stays.
@@ -58,7 +82,11 @@ export async function openPolicyFile(
     return next
   }
   const watched = await watchFiles([file], () => reload().catch(() => void (reloadOk = false)))
-  return { current: () => current, reloadOk: () => reloadOk, reload, stop: () => watched.stop() }
+  const stop = (): void => {
+    clearTimeout(again)
+    watched.stop()
+  }
+  return { current: () => current, reloadOk: () => reloadOk, reload, stop }
 }
 
 /** `policy.yaml:3:15: unknown decision 'denny' (did you mean 'deny'?)`. */

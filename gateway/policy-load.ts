@@ -40,18 +40,23 @@ function partsFromThread(
     })
     const rules: Rule[] = []
     const derivations: Derivation[] = []
+    // Asked for one by one and a turn apart: what lies ready is taken in without a break, however much it is.
+    const next = (): void => void setImmediate(() => worker.postMessage('next'))
     worker.on('message', (chunk: LoadedChunk) => {
       switch (chunk.type) {
         case 'refused':
           return resolve({ problems: chunk.problems })
         case 'rules':
-          return void rules.push(...chunk.rules)
+          rules.push(...chunk.rules)
+          return next()
         case 'derivations':
-          return void derivations.push(...chunk.derivations)
+          derivations.push(...chunk.derivations)
+          return next()
         case 'end':
           return resolve({ ...chunk.head, rules, derivations })
       }
     })
+    next()
     worker.on('error', reject)
     worker.on('exit', (code) => reject(new Error(`the thread that loads the policy ended with ${code}`)))
   })

@@ -1,5 +1,10 @@
-import { gunzipSync, gzipSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { gunzip, gzip } from 'node:zlib'
 import type { Bus } from './bus.ts'
+
+// Not in this thread: a large policy takes longer than a job should wait.
+const pack = promisify(gzip)
+const unpack = promisify(gunzip)
 
 /**
  * Policy texts by snapshot, in the bucket `gov_policy`: what a record names as its policy can be fetched as long as the
@@ -42,7 +47,7 @@ export function createPolicyStore(bus: Bus): PolicyStore {
       const bytes = Buffer.from(text)
       if (bytes.length <= partBytesMax) return put(snapshot, bytes)
       if ((await bus.last(stream, bucket + snapshot)) !== undefined) return
-      const packed = gzipSync(bytes)
+      const packed = await pack(bytes)
       const count = Math.ceil(packed.length / partBytesMax)
       for (let part = 0; part < count; part++)
         await put(`${snapshot}.${part}`, packed.subarray(part * partBytesMax, (part + 1) * partBytesMax))
@@ -60,7 +65,7 @@ export function createPolicyStore(bus: Bus): PolicyStore {
         if (one === undefined) return undefined
         parts.push(one.body)
       }
-      return gunzipSync(Buffer.concat(parts)).toString()
+      return (await unpack(Buffer.concat(parts))).toString()
     },
     snapshots: async () => {
       const info = await bus.request(`$JS.API.STREAM.INFO.${stream}`, { subjects_filter: `${bucket}*` })

@@ -3,14 +3,11 @@ import type { Check } from './check.ts'
 import type { Job } from './job.ts'
 import type { NumberList } from './number-list.ts'
 import { Program } from './program.ts'
-import { bestDimension, branchable, childOf, type Entry } from './split.ts'
+import { bestDimension, branchable, childOf, rulesPerStep, type Entry } from './split.ts'
 import { dimension, type Vocabulary } from './vocabulary.ts'
 
 /** So few rules are looked at one by one. */
 const leafMax = 2
-
-/** After so many rules have been put somewhere, making the tree pauses. */
-const rulesPerStep = 500
 
 /** What stands before the table of a branch. */
 const branchHead = 2
@@ -100,13 +97,12 @@ export class DecisionTree {
       this.sincePause = 0
       yield
     }
-    const of = rules.length > leafMax ? bestDimension(rules) : absent
+    const of = rules.length > leafMax ? yield* bestDimension(rules) : absent
     if (of === absent) return this.writeLeaf(rules)
-    const isLarge = rules.length > rulesPerStep
-    if (isLarge) yield
     const rest: Entry[] = []
     const below = new Map<number, Entry[]>()
-    for (const entry of rules) {
+    for (const [at, entry] of rules.entries()) {
+      if (at % rulesPerStep === rulesPerStep - 1) yield
       const check = branchable(entry, of)
       if (check === undefined) {
         rest.push(entry)
@@ -119,7 +115,6 @@ export class DecisionTree {
         else siblings.push(child)
       }
     }
-    if (isLarge) yield
     const places = new Map<number, number>()
     for (const [value, children] of below) places.set(value, yield* this.build(children))
     const restPlace = rest.length > 0 ? yield* this.build(rest) : absent

@@ -29,6 +29,8 @@ export type ProblemCode =
   | 'policy-throttle'
   | 'policy-approval'
   | 'policy-overlay'
+  // A policy that is right and yet cannot come into force
+  | 'policy-not-kept'
 
 /**
  * One thing that is wrong. `line` and `column` count from 1; `path` is the place in the document (`rules[2].decision`); `file`

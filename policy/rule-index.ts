@@ -77,7 +77,7 @@ export function* makeRuleIndex(
   const vocabulary = new Vocabulary()
   const deriving = derivations.length > 0 ? yield* makeCovers(derivations, vocabulary) : null
   const covering = yield* makeCovers(rules, vocabulary)
-  vocabulary.close()
+  yield* vocabulary.close()
   return new RuleIndex(
     vocabulary,
     covering,

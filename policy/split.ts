@@ -44,10 +44,14 @@ export function childOf(entry: Entry, check: Branching): { child: Entry; values:
   }
 }
 
+/** After so many rules have been looked at, whoever makes a tree pauses. */
+export const rulesPerStep = 500
+
 /** The dimension that leaves the fewest rules to look at for a job of typical values, or `absent` if none helps. */
-export function bestDimension(entries: readonly Entry[]): number {
+export function* bestDimension(entries: readonly Entry[]): Generator<undefined, number> {
   const counts = new Map<number, Count>()
-  for (const entry of entries) {
+  for (const [at, entry] of entries.entries()) {
+    if (at % rulesPerStep === rulesPerStep - 1) yield
     let before = absent
     for (const check of entry.checks) {
       const of = check.dimension

@@ -50,9 +50,9 @@ export class TopicTrie {
   }
 
   /** Ends the adding: from here on the tree is only walked. */
-  close(): void {
+  *close(): Generator<undefined, void> {
     const row: number[] = []
-    this.rootAt = write(this.root, row)
+    this.rootAt = yield* write(this.root, row)
     this.nodes = new Int32Array(row)
   }
 
@@ -114,10 +114,18 @@ function emptyNode(): Node {
   return { star: null, exact: absent, rest: absent, below: new Map() }
 }
 
+/** A pause after every so many numbers. */
+const numbersPerStep = 4_096
+
 /** Writes a node behind all that is below it; returns its place. Patterns have at most 16 tokens, so this does not go deep. */
-function write({ star, exact, rest, below }: Node, row: number[]): number {
-  const starPlace = star === null ? absent : write(star, row)
-  const places = new Map([...below].map(([token, node]) => [token, write(node, row)]))
+function* write({ star, exact, rest, below }: Node, row: number[]): Generator<undefined, number> {
+  const starPlace = star === null ? absent : yield* write(star, row)
+  const places = new Map<number, number>()
+  for (const [token, node] of below) {
+    const before = row.length
+    places.set(token, yield* write(node, row))
+    if (Math.floor(before / numbersPerStep) !== Math.floor(row.length / numbersPerStep)) yield
+  }
   const place = row.length
   row.push(starPlace, exact, rest, below.size > 0 ? 1 : 0)
   if (below.size > 0) writeTable(row, places)

@@ -65,8 +65,8 @@ export class Vocabulary {
   }
 
   /** Ends the compiling: from here on the words are only read. */
-  close(): void {
-    this.trie.close()
+  *close(): Generator<undefined, void> {
+    yield* this.trie.close()
     this.values = new Int32Array(this.words.length)
     this.valueTurn = new Float64Array(this.words.length)
     this.tagTurn = new Float64Array(this.words[dimension.tag]?.size ?? 0)

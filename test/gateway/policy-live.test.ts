@@ -1,11 +1,14 @@
 import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import type { Config } from '../../gateway/config.ts'
+import { openPolicyFile, type PolicyChange } from '../../gateway/policy-file.ts'
 import { loadPolicy } from '../../policy/load.ts'
 import { sha256Hex } from '../../policy/digest.ts'
 import { apiOf, type ApiCall } from '../helpers/api.ts'
 import { readAudit, testConfig, until } from '../helpers/gateway.ts'
+import { scratchFolder } from '../helpers/scratch.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 
 let nats: TestNats
@@ -145,4 +148,25 @@ test('a policy larger than a message is kept in parts and comes back whole', asy
     return status === 200 && String(body?.['policy'])
   })
   expect(sha256Hex(kept)).toBe(sha256Hex(large))
+})
+
+test('a policy that cannot be kept does not come into force', async () => {
+  const folder = await scratchFolder()
+  const path = join(folder.path, 'policy.yaml')
+  await writeFile(path, first)
+  const changes: PolicyChange[] = []
+  const file = await openPolicyFile(
+    path,
+    () => Promise.reject(new Error('the bucket takes nothing')),
+    (change) => changes.push(change),
+  )
+  file.stop()
+  await writeFile(path, second(first))
+  await file.reload()
+  expect(file.current().text).toBe(first)
+  expect(file.reloadOk()).toBe(false)
+  expect(changes).toEqual([
+    { type: 'refused', problems: [{ code: 'policy-not-kept', message: 'the bucket takes nothing' }] },
+  ])
+  await folder.remove()
 })
