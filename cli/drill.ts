@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import { readArguments } from './arguments.ts'
 import { stopAsked } from './dev/stop-asked.ts'
 import { approval } from './drill/scene-approval.ts'
+import { care } from './drill/scene-care.ts'
 import { bypass } from './drill/scene-bypass.ts'
 import { constraints } from './drill/scene-constraints.ts'
 import { decisions } from './drill/scene-decisions.ts'
@@ -40,7 +41,7 @@ export async function run(args: string[]): Promise<number> {
   const place = await running(dataDir)
   if (place !== undefined) {
     say(`drill: against the sluice dev in ${dataDir}`)
-    return play(place, json)
+    return play(place, json, false)
   }
   say('drill: no sluice dev runs here, so one is started for the drill alone')
   const stop = stopAsked(process.env)
@@ -50,13 +51,14 @@ export async function run(args: string[]): Promise<number> {
     return stack.code
   }
   try {
-    return await Promise.race([play(stack.place, json), stop.then(() => exitCodes.failed)])
+    return await Promise.race([play(stack.place, json, true), stop.then(() => exitCodes.failed)])
   } finally {
     await stack.close()
   }
 }
 
-async function play(place: Place, json: boolean): Promise<number> {
+/** `own`: the stack is the drill's, with rules that a demo does not have. */
+async function play(place: Place, json: boolean, own: boolean): Promise<number> {
   const stage = await openStage(place)
   try {
     const report = createReport(json ? () => undefined : tick)
@@ -64,6 +66,7 @@ async function play(place: Place, json: boolean): Promise<number> {
     await decisions(stage, report)
     await constraints(stage, report)
     await approval(stage, report, `the customer's card is ${cardNumber()} (${stage.traceId})`)
+    if (own) await care(stage, report)
     await output(stage, report)
     const drawn = await trace(stage, report)
     const { steps } = report

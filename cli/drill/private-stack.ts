@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -7,8 +7,10 @@ import { storedPasswords } from '../dev/data-dir.ts'
 import { readInputs } from '../dev/inputs.ts'
 import { findNats } from '../dev/nats-binary.ts'
 import { freePort } from '../dev/ports.ts'
+import { projectRoot } from '../dev/project.ts'
 import { Opened, startStack } from '../dev/stack.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { careRules } from './scene-care.ts'
 import type { Place } from './stage.ts'
 
 /** A stack of the drill's own, on free ports, in a folder that is gone afterwards. */
@@ -20,10 +22,14 @@ export type PrivateStack =
 export async function startPrivateStack(say: (line: string) => void): Promise<PrivateStack> {
   const search = await findNats(process.env, say)
   if (!search.ok) return { ok: false, code: exitCodes.unreachable, lines: search.lines }
-  const read = await readInputs(undefined, process.cwd())
-  if (!read.ok) return { ok: false, code: exitCodes.badConfiguration, lines: read.problems }
-  const { inputs } = read
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-drill-'))
+  const policy = await drillPolicy(dataDir)
+  const read = await readInputs(policy, process.cwd())
+  if (!read.ok) {
+    await rm(dataDir, { recursive: true })
+    return { ok: false, code: exitCodes.badConfiguration, lines: read.problems }
+  }
+  const { inputs } = read
   const opened = new Opened()
   const close = async (): Promise<void> => {
     await opened.close()
@@ -52,4 +58,11 @@ export async function startPrivateStack(say: (line: string) => void): Promise<Pr
     await close()
     throw error
   }
+}
+
+/** The demo's policy, and the rules for what the demo has no rule for. */
+async function drillPolicy(dataDir: string): Promise<string> {
+  const file = join(dataDir, 'policy.yaml')
+  await writeFile(file, (await readFile(join(projectRoot, 'deploy', 'policy.yaml'), 'utf8')) + careRules)
+  return file
 }

@@ -35,6 +35,16 @@ export async function approval(stage: Stage, report: Report, comment: string): P
     must(words !== undefined, 'the server let it pass')
     return words
   })
+  await report.step(
+    'whoever says to be on it is seen by the others, and nobody else is meanwhile',
+    async () => {
+      const path = `approvals/${waiting().job_id}/claim`
+      const claimed = await stage.api.post(path, { note: 'in the drill' })
+      must(claimed.status === 200, `the answer is ${claimed.status} ${String(claimed.body['code'])}`)
+      return refused(await stage.api.post(path, {}), 409, 'already_claimed')
+    },
+  )
+  await report.step('whoever answers for an agent does not decide about its job', () => ownJob(stage))
   await report.step('the right approval dispatches it, once', async () => {
     const { job_id } = waiting()
     const resolved = await stage.approve(waiting(), 'approved in the drill')
@@ -56,11 +66,26 @@ export async function approval(stage: Stage, report: Report, comment: string): P
   })
 }
 
-function approve(stage: Stage, job: string, binding: object): Promise<ApiAnswer> {
+async function ownJob(stage: Stage): Promise<string> {
+  const subject = `job.${stage.bot.name}.mcp-bridge.write.update_ticket`
+  const body = { risk_tags: ['prod'], trace_id: stage.traceId }
+  const { job_id, state } = await stage.bot.ask<Answer>(subject, JSON.stringify(body))
+  must(state === 'PARKED', `it is ${state}`)
+  const told = await stage.second.ask<Record<string, unknown>>(
+    `approvals.resolve.${stage.second.name}.${job_id}`,
+    JSON.stringify({ decision: 'approve', note: 'my own' }),
+  )
+  await stage.api.post(`approvals/${job_id}/reject`, { note: 'nobody is to wait for it' })
+  return refused({ status: Number(told['status']), body: told }, 403, 'self_approval')
+}
+
+/** The approver decides over HTTP, as the demo's approver. */
+export function approve(stage: Stage, job: string, binding: object): Promise<ApiAnswer> {
   return stage.api.post(`approvals/${job}/approve`, { note: 'in the drill', ...binding })
 }
 
-function refused({ status, body }: ApiAnswer, wanted: number, code: string): string {
+/** What was answered, if it is the refusal that it must be. */
+export function refused({ status, body }: ApiAnswer, wanted: number, code: string): string {
   must(status === wanted && body['code'] === code, `the answer is ${status} ${String(body['code'])}`)
   return `${status} ${code}: ${String(body['detail'])}`
 }

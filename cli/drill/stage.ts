@@ -24,6 +24,9 @@ export type Stage = {
   /** The credential of the worker that runs the commands. */
   readonly runner: Outsider
   readonly approver: Outsider
+  /** Another approver, who answers for the agent `bot` of another tenant. */
+  readonly second: Outsider
+  readonly bot: Outsider
   readonly auditor: Outsider
   /** All jobs of one drill share it. */
   readonly traceId: string
@@ -46,11 +49,13 @@ export async function openStage(place: Place): Promise<Stage> {
   const agent = await connectAs(({ role, publish }) => role === 'agent' && publish === 'job.')
   const idler = await connectAs(({ actor }) => actor === 'helpdesk-2')
   const runner = await connectAs(({ role, stream }) => role === 'worker' && stream === 'WORK')
-  const approver = await connectAs(({ role }) => role === 'approver')
+  const approver = await connectAs(({ actor }) => actor === 'demo-approver')
+  const second = await connectAs(({ actor }) => actor === 'second-approver')
+  const bot = await connectAs(({ actor }) => actor === 'billing-bot')
   const auditor = await connectAs(({ role }) => role === 'auditor')
   const traceId = `drill-${randomUUID()}`
   return {
-    ...{ api, agent, idler, runner, approver, auditor, traceId },
+    ...{ api, agent, bot, idler, runner, approver, second, auditor, traceId },
     submit: async (topic, job) => {
       const body = JSON.stringify({ ...job, trace_id: traceId })
       const answer = await agent.ask<Answer & { error?: { description: string } }>(topic, body, {
@@ -70,7 +75,9 @@ export async function openStage(place: Place): Promise<Stage> {
       return story
     },
     close: async () => {
-      await Promise.all([agent, idler, runner, approver, auditor].map((outsider) => outsider.close()))
+      await Promise.all(
+        [agent, bot, idler, runner, approver, second, auditor].map((outsider) => outsider.close()),
+      )
     },
   }
 }

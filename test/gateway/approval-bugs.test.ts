@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
 import { headers, type Msg, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connectBus, type Bus } from '../../gateway/bus.ts'
@@ -32,11 +31,6 @@ let received: readonly Msg[]
 beforeAll(async () => {
   nats = await startTestNats({ owner: 'stays' })
   config = await testConfig(nats, policy)
-  const topologyFile = config.policyFile.replace('policy.yaml', 'topology.yaml')
-  const topology = await readFile(config.topologyFile, 'utf8')
-  const owned = 'user: billing-bot, owner: second-approver }'
-  await writeFile(topologyFile, topology.replace('user: billing-bot }', owned))
-  config = { ...config, topologyFile }
   gateways = await Promise.all(
     ['one', 'two'].map((gateway) => startGateway({ ...config, gateway }, { bus: deadForTheDoomed })),
   )
