@@ -39,6 +39,13 @@ describe('policy test', () => {
     expect(out).toMatch(/deny-destructive +2 +2/)
   })
 
+  test('the suite of the example policy holds and covers every rule, and the policy checks without an error', async () => {
+    const { code, out } = await sluice(policy, ['test', 'examples/policy.test.yaml', '--covered'])
+    expect(out).toMatch(/8 of 8 as wanted/)
+    expect(code).toBe(0)
+    expect((await sluice(policy, ['check', 'examples/policy.yaml'])).code).toBe(0)
+  })
+
   test('a wrong expectation is exit code 1 and says what was wanted and what came, in JUnit as well', async () => {
     const suite = await file(
       'wrong.yaml',
