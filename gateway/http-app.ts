@@ -83,7 +83,7 @@ function logged(io: Io): MiddlewareHandler {
     const startedMs = performance.now()
     await next()
     const ms = Math.round(performance.now() - startedMs)
-    io.log.debug({ method: c.req.method, path: c.req.path, status: c.res.status, ms }, 'http')
+    io.log.debug({ method: c.req.method, path: pathOf(c), status: c.res.status, ms }, 'http')
   }
 }
 
@@ -96,14 +96,17 @@ function connected(io: Io): MiddlewareHandler {
   }
 }
 
+/** Somebody may take a token for an id. */
+const pathOf = (c: Context): string => c.req.path.replace(/slc_[\w-]*/g, 'slc_...')
+
 /** What nobody foresaw says nothing about itself to strangers; the log has it. */
 function failed(io: Io, error: unknown, c: Context): Response {
   if (error instanceof BusError || error instanceof NotCaughtUp) {
-    io.log.warn({ err: error, path: c.req.path }, 'http: not now')
+    io.log.warn({ err: error, path: pathOf(c) }, 'http: not now')
     c.header('Retry-After', '1')
     const detail = error instanceof NotCaughtUp ? error.message : 'the bus does not answer; try again'
     return problem(c, 'unavailable', detail)
   }
-  io.log.error({ err: error, path: c.req.path }, 'http: failed')
+  io.log.error({ err: error, path: pathOf(c) }, 'http: failed')
   return problem(c, 'internal', 'something went wrong here; the log of the gateway says what')
 }

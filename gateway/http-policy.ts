@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import type { Evaluation } from '../policy/evaluate.ts'
-import { explain } from '../policy/explain.ts'
+import { explain, type Explanation } from '../policy/explain.ts'
 import { parseJob, type Job, type Refusal } from '../policy/job.ts'
 import { loadPolicy } from '../policy/load.ts'
 import { readScene, saysWho } from '../policy/scene.ts'
@@ -30,7 +30,18 @@ async function evaluated(io: Io, c: Context, how: 'evaluate' | 'explain'): Promi
   const policy = io.policy()
   const evaluation = io.evaluate(policy, job, { nowMs, granted: [] })
   if (how === 'evaluate') return c.json(outcome(evaluation))
-  return c.json({ ...outcome(evaluation), ...explain(policy, job, nowMs) })
+  const told = explain(policy, job, nowMs)
+  const near_misses = told.near_misses.filter((miss) => !namesOthers(io, c, miss))
+  return c.json({ ...outcome(evaluation), ...told, near_misses })
+}
+
+/** What kept a rule from matching may be that it is about a tenant that does not exist for the caller. */
+function namesOthers({ topology }: Io, c: Context, { failed, change }: NearMiss): boolean {
+  const caller = callerOf(c)
+  const words = [...failed.map(({ wanted }) => wanted), ...(change?.edits ?? [])]
+    .join(' ')
+    .split(/[^a-z0-9-]+/)
+  return topology.tenants.some(({ name }) => !reaches(caller, name) && words.includes(name))
 }
 
 /** The body is `{job, policy}`: the job under the policy text that is sent along, beside the policy in force. */
@@ -41,11 +52,12 @@ async function simulated(io: Io, c: Context): Promise<Response> {
   if (unknown !== undefined) return problem(c, 'invalid', unknown)
   const { job: given, policy: text } = body.value
   if (typeof text !== 'string') return problem(c, 'invalid', '"policy" must be the text of a policy file')
+  // First what costs little: who may not ask about this job must not have a policy compiled.
+  const asked = askedIn(io, c, given, Buffer.from(JSON.stringify(given ?? null)))
+  if ('response' in asked) return asked.response
   const loaded = loadPolicy(text)
   if (!loaded.ok)
     return problem(c, 'invalid_policy', loaded.problems[0]?.message ?? '', { problems: loaded.problems })
-  const asked = askedIn(io, c, given, Buffer.from(JSON.stringify(given ?? null)))
-  if ('response' in asked) return asked.response
   const { job, nowMs } = asked
   const now = io.evaluate(io.policy(), job, { nowMs, granted: [] })
   const then = io.evaluate(loaded.policy, job, { nowMs, granted: [] })
@@ -55,6 +67,8 @@ async function simulated(io: Io, c: Context): Promise<Response> {
     simulated: { ...outcome(then), ...explain(loaded.policy, job, nowMs) },
   })
 }
+
+type NearMiss = Explanation['near_misses'][number]
 
 type Asked = { readonly job: Job; readonly nowMs: number } | { readonly response: Response }
 

@@ -16,6 +16,9 @@ import { tokenBook, type TokenBook } from '../helpers/tokens.ts'
 
 const policy = `version: v1
 rules:
+  - id: acmes-own
+    match: { topics: ["job.read.*"], tenants: [acme] }
+    decision: require_approval
   - id: read
     match: { topics: ["job.read.*"] }
     decision: allow
@@ -293,6 +296,10 @@ describe("another tenant's things do not exist", () => {
     expect((await post('policy/explain', tokens.viewer, { topic: 'job.read.x', actor: 'demo' })).status).toBe(
       200,
     )
+    const near = async (token: string): Promise<string> =>
+      (await post('policy/explain', token, { topic: 'job.read.x', tenant: 'default', actor: 'demo' })).text
+    expect(await near(tokens.viewerAll)).toContain('acmes-own')
+    expect(await near(tokens.viewer)).not.toContain('acme')
     const answer = await call('/api/v1/jobs', {
       method: 'POST',
       token: tokens.agent,
