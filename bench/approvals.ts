@@ -83,13 +83,13 @@ export function approvalsTable(figures: ApprovalsFigures): string {
 async function park(login: Parameters<typeof connectAs>[0], count: number): Promise<string[]> {
   const agent = await connectAs(login)
   const jobs: string[] = []
-  const body = JSON.stringify({
-    risk_tags: ['prod'],
-    payload: { id: 'T-1', status: 'closed', comment: 'what the customer was told. '.repeat(8) },
-  })
+  const comment = 'what the customer was told. '.repeat(8)
+  // Each about a ticket of its own: the same request would not be asked a second time.
+  const body = (n: number): string =>
+    JSON.stringify({ risk_tags: ['prod'], payload: { id: `T-${n}`, status: 'closed', comment } })
   for (let first = 0; first < count; first += askedTogether) {
-    const together = Array.from({ length: Math.min(askedTogether, count - first) }, () =>
-      agent.request(topic, body, { timeout: 30_000 }),
+    const together = Array.from({ length: Math.min(askedTogether, count - first) }, (_, n) =>
+      agent.request(topic, body(first + n), { timeout: 30_000 }),
     )
     for (const reply of await Promise.all(together)) {
       const answer = reply.json<Answer>()

@@ -30,6 +30,9 @@ const resolveProblems: Record<ResolveCode, readonly [number, string]> = {
   unavailable: [503, 'The decision could not be carried out now'],
 }
 
+/** Every code that a decision, a claim or a cancellation may be refused with. */
+export const resolveCodes = Object.keys(resolveProblems) as readonly ResolveCode[]
+
 export function resolveProblem(code: ResolveCode, detail: string): ProblemDetails {
   const [status, title] = resolveProblems[code]
   return { type: 'about:blank', title, status, code, detail }

@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+
 import type { Answer } from '../../audit/answer.ts'
 import type { ApiAnswer } from './api.ts'
 import { must, type Report } from './report.ts'
@@ -69,7 +71,9 @@ export async function approval(stage: Stage, report: Report, comment: string): P
 async function ownJob(stage: Stage): Promise<string> {
   const subject = `job.${stage.bot.name}.mcp-bridge.write.update_ticket`
   const body = { risk_tags: ['prod'], trace_id: stage.traceId }
-  const { job_id, state } = await stage.bot.ask<Answer>(subject, JSON.stringify(body))
+  const { job_id, state } = await stage.bot.ask<Answer>(subject, JSON.stringify(body), {
+    'Nats-Msg-Id': randomUUID(),
+  })
   must(state === 'PARKED', `it is ${state}`)
   const told = await stage.second.ask<Record<string, unknown>>(
     `approvals.resolve.${stage.second.name}.${job_id}`,

@@ -130,7 +130,7 @@ test('of fifty who decide at once, over HTTP and NATS at two gateways, one wins,
   }
   await holds(rounds, 'exactly one')
   await Promise.all(gateways.map((gateway) => gateway.stop()))
-}, 120_000)
+}, 240_000)
 
 test('the same while the gateways are killed: at most one is told that it won, and that one is on record', async () => {
   const ports = [await freePort(0), await freePort(0)]
@@ -156,4 +156,4 @@ test('the same while the gateways are killed: at most one is told that it won, a
   await holds(rounds, 'at most one')
   expect({ kills: replicas.kills, falls: replicas.falls }).toEqual({ kills: killedRounds, falls: [] })
   await replicas.stop()
-}, 120_000)
+}, 240_000)

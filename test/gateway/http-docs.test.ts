@@ -1,14 +1,16 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { exitCodes } from '../../cli/exit-codes.ts'
+import { exitCodeOfProblem } from '../../cli/outcome-codes.ts'
 import { access } from '../../gateway/http-access.ts'
 import { problems } from '../../gateway/http-problem.ts'
 import { createMetrics } from '../../gateway/metrics.ts'
-import { resolveProblem } from '../../gateway/problem-details.ts'
+import { resolveCodes, resolveProblem } from '../../gateway/problem-details.ts'
 import type { ResolveCode } from '../../gateway/resolve.ts'
 
 const http = await readFile('docs/http.md', 'utf8')
 const cli = await readFile('docs/cli.md', 'utf8')
+const approvals = await readFile('docs/approvals.md', 'utf8')
 
 describe('docs/http.md', () => {
   const rows = [...http.matchAll(/^\| (\d{3}) \| (.+) \|$/gm)]
@@ -49,6 +51,19 @@ describe('docs/http.md', () => {
     const listed = [...http.matchAll(/^\| `(sluice_\w+)[`{]/gm)].map(([, name = '']) => name)
     expect(listed.toSorted()).toEqual(names.toSorted())
   })
+})
+
+test('docs/approvals.md has every code that a decision is refused with, with its status and its exit code', () => {
+  const rows = [...approvals.matchAll(/^\| (\d{3}) \| `([a-z_]+)` \| (\d+) \|/gm)].map(
+    ([, status, code = '', exit]) => [Number(status), code, Number(exit)] as const,
+  )
+  for (const [status, code, exit] of rows)
+    expect([code, exitCodeOfProblem(status, code)]).toEqual([code, exit])
+  const decided = rows.filter(([, code]) => code !== 'invalid')
+  for (const [status, code] of decided)
+    expect([code, resolveProblem(code as ResolveCode, '').status]).toEqual([code, status])
+  const documented = decided.map(([, code]) => code).toSorted()
+  expect(documented).toEqual(resolveCodes.filter((code) => code !== 'not_cancellable').toSorted())
 })
 
 test('docs/cli.md has every exit code and no other', () => {
