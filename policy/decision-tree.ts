@@ -12,7 +12,7 @@ const leafMax = 2
 /** What stands before the table of a branch. */
 const branchHead = 2
 /** What stands before the checks of a rule in a leaf. */
-const entryHead = 3
+const entryHead = 2
 
 /**
  * Finds all rules whose checks hold without asking every rule. A node branches on one dimension: the rules that name values of
@@ -20,8 +20,8 @@ const entryHead = 3
  * so what it costs depends on the rules that nearly match and hardly on how many there are.
  *
  * The nodes stand among the checks in one program, so that what is read together lies together. A branch is the dimension, the
- * place of the rest or `absent`, and a table from values to places. A leaf is `absent`, its end, and for each of its rules the rule's number,
- * whether it can be met on several ways, the end of its checks, and the checks.
+ * place of the rest or `absent`, and a table from values to places. A leaf is `absent`, its end, and for each of its rules the rule's
+ * number doubled, plus one if it can be met on several ways, the end of its checks, and the checks.
  */
 export class DecisionTree {
   private readonly vocabulary: Vocabulary
@@ -79,10 +79,11 @@ export class DecisionTree {
     const { numbers } = this.program
     const end = numbers[leaf + 1] ?? 0
     for (let at = leaf + 2; at < end;) {
-      const rule = numbers[at] ?? 0
-      const severalWays = numbers[at + 1] === 1
+      const entry = numbers[at] ?? 0
+      const rule = entry >> 1
+      const severalWays = (entry & 1) === 1
       const checks = at + entryHead
-      at = numbers[at + 2] ?? end
+      at = numbers[at + 1] ?? end
       if (severalWays && this.foundTurn[rule] === this.turn) continue
       if (!this.program.holds(checks, at, job, this.vocabulary)) continue
       if (severalWays) this.foundTurn[rule] = this.turn
@@ -129,8 +130,7 @@ export class DecisionTree {
     const leaf = program.put(absent)
     const leafEnd = program.put(0)
     for (const { rule, checks, severalWays } of rules) {
-      program.put(rule)
-      program.put(severalWays ? 1 : 0)
+      program.put((rule << 1) | (severalWays ? 1 : 0))
       const end = program.put(0)
       program.write(checks)
       program.change(end, program.length)

@@ -1,8 +1,9 @@
+import { absent } from './branch-table.ts'
 import type { Constraints } from './constraints.ts'
 import type { Job } from './job.ts'
 import type { ApprovalRequirement } from './merge-approval.ts'
 import type { Throttle } from './merge.ts'
-import type { OutputTerms, Policy, Rule, ThrottleTerms } from './rule.ts'
+import type { OutputTerms, Policy, ThrottleTerms } from './rule.ts'
 import type { Truths } from './rule-index.ts'
 
 export type { ApprovalRequirement } from './merge-approval.ts'
@@ -58,7 +59,6 @@ export type BuiltinRuleId =
   | 'sluice.stopped'
 
 const noMatchReason = 'No rule allows this job, and what no rule allows is denied.'
-const noMatch = { id: 'sluice.no-match', reason: noMatchReason } as const
 const noThrottles: readonly Throttle[] = []
 
 /**
@@ -72,9 +72,12 @@ export function evaluate(policy: Policy, job: Job, facts: Facts): Evaluation {
   const tier = tierOf(policy, job.riskTags, derived)
   const tags = { declared: job.riskTags, derived }
   const { denying, granted } = merge
-  if (denying !== null || !granted) {
+  if (denying !== absent || !granted) {
     // What is denied runs within nothing and waits for nobody.
-    const denied = decision('DENY', denying ?? noMatch, policy, matched, null, tier)
+    const denied =
+      denying === absent
+        ? decision('DENY', 'sluice.no-match', noMatchReason, policy, matched, null, tier)
+        : decision('DENY', merge.id(denying), merge.reason(denying), policy, matched, null, tier)
     const throttles = noThrottles
     return { decision: denied, throttles, approval: null, output: null, tags, truths, unanswered }
   }
@@ -102,13 +105,14 @@ function decide(
   throttles: readonly Throttle[],
   tier: string | undefined,
 ): Decision {
-  const { throttling, approving, constraining } = policy.merge
-  const constraints = policy.merge.constraints()
+  const { merge } = policy
+  const { throttling, approving, constraining } = merge
+  const constraints = merge.constraints()
   const ofRule = (type: DecisionType, number: number): Decision =>
-    decision(type, policy.rules[number] as Rule, policy, matched, constraints, tier)
+    decision(type, merge.id(number), merge.reason(number), policy, matched, constraints, tier)
   if (throttles[0] !== undefined) {
     let place = 0
-    while (policy.rules[throttling.at(place)]?.id !== throttles[0].ruleId) place++
+    while (merge.id(throttling.at(place)) !== throttles[0].ruleId) place++
     return ofRule('THROTTLE', throttling.at(place))
   }
   if (approving.count > 0) return ofRule('REQUIRE_APPROVAL', approving.at(0))
@@ -119,17 +123,15 @@ function decide(
 
 function decision(
   type: DecisionType,
-  rule: Pick<Rule, 'id' | 'reason'>,
-  policy: Policy,
+  ruleId: string,
+  reason: string,
+  { snapshot }: Policy,
   matched: readonly string[],
   constraints: Constraints | null,
   tier: string | undefined,
 ): Decision {
-  const { id, reason } = rule
-  const { snapshot } = policy
-  if (tier === undefined)
-    return { type, rule_id: id, reason, policy_snapshot: snapshot, constraints, matched }
-  return { type, rule_id: id, reason, policy_snapshot: snapshot, constraints, matched, risk_tier: tier }
+  const made = { type, rule_id: ruleId, reason, policy_snapshot: snapshot, constraints, matched }
+  return tier === undefined ? made : { ...made, risk_tier: tier }
 }
 
 /** The matching limits that have not yet given this job a slot, each with the counter that the job falls under. */

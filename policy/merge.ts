@@ -1,3 +1,4 @@
+import { absent } from './branch-table.ts'
 import { attemptsTotalSecMax, meetConstraints, type Constraints } from './constraints.ts'
 import { mergedApproval, type ApprovalRequirement } from './merge-approval.ts'
 import { NumberList } from './number-list.ts'
@@ -97,15 +98,15 @@ class SetMemo<Made> {
  * order of the rules' ids, so that the first of a list is the one to name.
  */
 export class Merge {
-  readonly rules: readonly Rule[]
-  private readonly ids: readonly string[]
+  /** Of every rule its id and its reason, side by side: what is read together lies together. */
+  private readonly words: readonly string[]
   private readonly wishes: Uint8Array
   private readonly constraintsOf: SetMemo<Constraints | null>
   private readonly approvalOf: SetMemo<ApprovalRequirement | null>
   private readonly outputOf: SetMemo<OutputTerms | null>
   private readonly throttlesOf: SetMemo<readonly Throttle[] | null>
-  /** The rule that denies, or null. */
-  denying: Rule | null = null
+  /** The rule that denies, or `absent`. */
+  denying = absent
   /** False if only rules that may not grant anything match. */
   granted = false
   readonly throttling = new NumberList()
@@ -114,8 +115,7 @@ export class Merge {
   private readonly outputting = new NumberList()
 
   constructor(rules: readonly Rule[], sets = setsMax) {
-    this.rules = rules
-    this.ids = rules.map(({ id }) => id)
+    this.words = rules.flatMap(({ id, reason }) => [id, reason])
     this.wishes = Uint8Array.from(rules, wishesOf)
     this.constraintsOf = new SetMemo(rules, mergedConstraints, sets)
     this.approvalOf = new SetMemo(rules, mergedApproval, sets)
@@ -125,7 +125,7 @@ export class Merge {
 
   /** Sorts the rules out by what they want and returns their ids. `numbers` are ascending places in `rules`, which are sorted by id. */
   begin(numbers: NumberList): readonly string[] {
-    this.denying = null
+    this.denying = absent
     this.throttling.clear()
     this.approving.clear()
     this.constraining.clear()
@@ -136,9 +136,9 @@ export class Merge {
     for (let at = 0; at < numbers.count; at++) {
       const number = numbers.at(at)
       const wishes = this.wishes[number] ?? 0
-      matched[at] = this.ids[number] ?? ''
+      matched[at] = this.id(number)
       all |= wishes
-      if ((wishes & wish.deny) !== 0) this.denying ??= this.rules[number] ?? null
+      if ((wishes & wish.deny) !== 0 && this.denying === absent) this.denying = number
       if ((wishes & wish.throttle) !== 0) this.throttling.add(number)
       if ((wishes & wish.approval) !== 0) this.approving.add(number)
       if ((wishes & wish.constraints) !== 0) this.constraining.add(number)
@@ -146,6 +146,14 @@ export class Merge {
     }
     this.granted = (all & wish.grant) !== 0
     return matched
+  }
+
+  id(number: number): string {
+    return this.words[number * 2] ?? ''
+  }
+
+  reason(number: number): string {
+    return this.words[number * 2 + 1] ?? ''
   }
 
   /** The limits of all of the rules where every job shares their counters, else null. */

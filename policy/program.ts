@@ -13,10 +13,13 @@ const operations = {
   untagged: 5,
   other: 6,
 } as const
+/** The operation stands in the low bits, how many ids follow above them. */
+const countShift = 3
+const operationMask = (1 << countShift) - 1
 
 /**
- * Checks written out as numbers in one array: `operation, dimension, count, ids...` after each other. A policy of ten thousand
- * rules is then a few hundred kilobytes that the processor reads in a row, and not a hundred thousand objects.
+ * Checks written out as numbers in one array: `operation and count in one number, argument, ids...` after each other. A policy of
+ * ten thousand rules is then a few hundred kilobytes that the processor reads in a row, and not a hundred thousand objects.
  */
 export class Program {
   private writing: number[] = []
@@ -32,9 +35,9 @@ export class Program {
   write(checks: readonly Check[]): void {
     for (const check of checks) {
       const operation = operations[check.kind]
-      if (check.kind === 'other') this.writing.push(operation, this.others.push(check.holds) - 1, 0)
+      if (check.kind === 'other') this.writing.push(operation, this.others.push(check.holds) - 1)
       else {
-        this.writing.push(operation, check.dimension ?? 0, check.ids.length)
+        this.writing.push(operation | (check.ids.length << countShift), check.dimension ?? 0)
         for (const id of check.ids) this.writing.push(id)
       }
     }
@@ -69,8 +72,8 @@ export class Program {
   holds(start: number, end: number, job: Job, vocabulary: Vocabulary): boolean {
     const { numbers } = this
     for (let at = start; at < end;) {
-      const from = at + 3
-      const to = from + (numbers[at + 2] ?? 0)
+      const from = at + 2
+      const to = from + ((numbers[at] ?? 0) >> countShift)
       if (!this.holdsOne(at, from, to, job, vocabulary)) return false
       at = to
     }
@@ -80,7 +83,7 @@ export class Program {
   private holdsOne(at: number, from: number, to: number, job: Job, vocabulary: Vocabulary): boolean {
     const { numbers } = this
     const argument = numbers[at + 1] ?? 0
-    switch (numbers[at]) {
+    switch ((numbers[at] ?? operations.other) & operationMask) {
       case operations.word: {
         const value = vocabulary.value(argument)
         for (let id = from; id < to; id++) if (numbers[id] === value) return true
@@ -102,8 +105,6 @@ export class Program {
         return vocabulary.isUntagged()
       case operations.other:
         return this.others[argument]?.(job) ?? false
-      case undefined:
-        return false
     }
     return false
   }
