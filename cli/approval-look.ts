@@ -49,7 +49,6 @@ decides.
 }
 
 const watchEveryMs = 1_000
-const watchedMax = 10_000
 
 export const approvalWatch: Subcommand = {
   about: 'show each new approval as it comes',
@@ -70,18 +69,24 @@ Shows what waits now and then each new approval, until Ctrl-C. With -o json one 
   },
 }
 
+/** What is new comes at the end, so only the last page is asked for again and again, however many wait. */
 async function watch(call: Call): Promise<number> {
   const gateway = await call.gateway()
   const { signal } = call.terminal
-  const seen = new Set<string>()
+  let cursor = ''
+  let seen = new Set<string>()
   while (!signal.aborted) {
-    const listed = await list(gateway, false, watchedMax)
-    if (!listed.ok) return refused(call, listed.reply)
-    const waiting = new Set(listed.items.map(keyOf))
-    for (const item of listed.items) if (!seen.has(keyOf(item))) tell(call, item)
-    for (const key of seen) if (!waiting.has(key)) seen.delete(key)
-    for (const key of waiting) seen.add(key)
-    await sleep(watchEveryMs, undefined, { signal })
+    const reply = await gateway.call('GET', `/api/v1/approvals?limit=${pageMax}${cursor}`)
+    if (reply.status !== 200) return refused(call, reply)
+    const { items, next_cursor } = reply.body as unknown as Page
+    for (const item of items) if (!seen.has(keyOf(item))) tell(call, item)
+    if (next_cursor === null) {
+      seen = new Set(items.map(keyOf))
+      await sleep(watchEveryMs, undefined, { signal })
+    } else {
+      seen = new Set()
+      cursor = `&cursor=${encodeURIComponent(next_cursor)}`
+    }
   }
   return exitCodes.ok
 }
@@ -96,6 +101,8 @@ function tell({ json, terminal }: Call, item: ApprovalItem): void {
 
 const pageMax = 500
 
+type Page = { readonly items: ApprovalItem[]; readonly next_cursor: string | null }
+
 type Listed =
   | { readonly ok: true; readonly items: ApprovalItem[]; readonly more: boolean }
   | { readonly ok: false; readonly reply: Reply }
@@ -107,7 +114,7 @@ async function list(gateway: GatewayClient, all: boolean, limit: number): Promis
     const query = `include_resolved=${all}&limit=${Math.min(pageMax, limit - items.length)}${cursor}`
     const reply = await gateway.call('GET', `/api/v1/approvals?${query}`)
     if (reply.status !== 200) return { ok: false, reply }
-    const page = reply.body as unknown as { items: ApprovalItem[]; next_cursor: string | null }
+    const page = reply.body as unknown as Page
     items.push(...page.items)
     if (page.next_cursor === null) return { ok: true, items, more: false }
     cursor = `&cursor=${encodeURIComponent(page.next_cursor)}`

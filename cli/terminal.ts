@@ -4,7 +4,7 @@ import { buffer } from 'node:stream/consumers'
 export type Terminal = {
   readonly env: NodeJS.ProcessEnv
   readonly colour: boolean
-  /** How many characters fit on a line; of a pipe, a number that fits on most screens. */
+  /** How many characters fit on a line; a pipe has room for a table. */
   readonly columns: number
   readonly nowMs: () => number
   out(line: string): void
@@ -16,7 +16,7 @@ export type Terminal = {
 }
 
 const columnsMin = 40
-const columnsOfPipe = 100
+const columnsOfPipe = 200
 
 /** The terminal of this process. */
 export function processTerminal(): Terminal {

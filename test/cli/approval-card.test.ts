@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { cardText } from '../../cli/approval-card.ts'
+import { approvalsText } from '../../cli/approval-text.ts'
 import type { ApprovalItem } from '../../gateway/queries-approvals.ts'
 import { testTerminal } from '../helpers/terminal.ts'
 
@@ -167,4 +168,21 @@ test('a payload of many lines says how much is left, and none says so', () => {
   const rows = Array.from({ length: 100 }, (_, row) => row)
   expect(card(item({ rows })).join('\n')).toMatch(/\.\.\. 64 lines more, \d+ bytes in all/)
   expect(card(item(null)).join('\n')).toContain('(no payload)')
+})
+
+test('the list is one line each where there is room, and two where there is not', () => {
+  const items = [
+    item({}),
+    item({}, { claim: { by: 'ana', via: 'http', at: '', until: '2030-01-01T12:10:00.000Z', note: '' } }),
+  ]
+  const on = (columns: number): string[] =>
+    approvalsText(items, { ...testTerminal({}, '', columns), nowMs: () => nowMs })
+  const wide = on(200)
+  expect(wide).toHaveLength(3)
+  expect(wide[2]).toMatch(/^default\.m0+1 {2}PARKED .* 13m 42s {2}ana for 10m$/)
+  const narrow = on(80)
+  expect(narrow).toHaveLength(4)
+  expect(narrow[2]).toMatch(/^default\.m0+1 {2}PARKED {2}13m 42s {2}ana for 10m$/)
+  expect(narrow[3]).toBe('  job.mcp-bridge.write.update_ticket  default/demo  prod  ask')
+  expect(Math.max(...narrow.map((line) => line.length))).toBeLessThanOrEqual(80)
 })

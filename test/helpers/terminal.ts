@@ -7,7 +7,7 @@ export type TestTerminal = Terminal & {
   stop(): void
 }
 
-export function testTerminal(env: NodeJS.ProcessEnv = {}, input = '', columns = 100): TestTerminal {
+export function testTerminal(env: NodeJS.ProcessEnv = {}, input = '', columns = 200): TestTerminal {
   const outLines: string[] = []
   const errLines: string[] = []
   const stop = new AbortController()
