@@ -50,6 +50,8 @@ export function exitCodeOfProblem(status: number, code: string): number {
   if (code === 'denied' || code === 'denied_now') return exitCodes.denied
   if (code === 'note_required' || code === 'binding_required') return exitCodes.usage
   if (code === 'expired') return exitCodes.expired
+  // Nothing was stored, so this must not look like a job that waits for room.
+  if (code === 'rate_limited') return exitCodes.failed
   if (status === 401 || status === 403) return exitCodes.notAuthorised
   if (status === 409) return exitCodes.conflict
   if (status === 422) return exitCodes.badConfiguration
