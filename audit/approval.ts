@@ -1,6 +1,6 @@
 import type { ApprovalRequirement } from '../policy/evaluate.ts'
 import type { ApprovalLevel } from '../policy/rule.ts'
-import type { Approval } from './event.ts'
+import type { Approval, JobEvent } from './event.ts'
 
 /** What a person is asked, as it stays on record whatever the policy says later. */
 export function asked(nowMs: number, requirement: ApprovalRequirement): Approval {
@@ -27,4 +27,36 @@ export function asked(nowMs: number, requirement: ApprovalRequirement): Approval
 /** How much care this approval takes. */
 export function levelOf(approval: Approval): ApprovalLevel {
   return approval.level ?? 'normal'
+}
+
+/** What happens next to an approval that nobody gives, and when by the record. */
+export type Due = { readonly event: 'reminded' | 'escalated' | 'expired'; readonly at: string }
+
+/** What is still to come, the earliest first; the last is always the expiry. */
+export function stillDue({ remind_at, reminded_at, escalations, expires_at }: Approval): readonly Due[] {
+  const dues: Due[] = []
+  if (remind_at !== undefined && reminded_at === undefined) dues.push({ event: 'reminded', at: remind_at })
+  for (const { at, escalated_at } of escalations ?? [])
+    if (escalated_at === undefined) dues.push({ event: 'escalated', at })
+  const before = dues.filter(({ at }) => at < expires_at).toSorted((a, b) => (a.at < b.at ? -1 : 1))
+  return [...before, { event: 'expired', at: expires_at }]
+}
+
+/** The event of what is due, with the approval as it is afterwards. */
+export function dueEvent(approval: Approval, { event }: Due, nowMs: number): JobEvent {
+  const now = new Date(nowMs).toISOString()
+  switch (event) {
+    case 'reminded':
+      return { event, approval: { ...approval, reminded_at: now } }
+    case 'escalated': {
+      const escalations = approval.escalations ?? []
+      const first = escalations.findIndex(({ escalated_at }) => escalated_at === undefined)
+      const escalated = escalations.map((one, index) =>
+        index === first ? { ...one, escalated_at: now } : one,
+      )
+      return { event, approval: { ...approval, escalations: escalated } }
+    }
+    case 'expired':
+      return { event, limit: 'approval' }
+  }
 }

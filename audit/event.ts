@@ -149,7 +149,7 @@ export type JobEvent =
       readonly dispatch: Dispatch
       readonly places?: readonly string[]
     } & Decided)
-  | { readonly event: 'voted' | 'claimed'; readonly approval: Approval }
+  | { readonly event: 'voted' | 'claimed' | 'reminded' | 'escalated'; readonly approval: Approval }
   | { readonly event: 'rejected'; readonly resolution: Resolution; readonly approval: Approval }
   | { readonly event: 'expired'; readonly limit: string }
   | {

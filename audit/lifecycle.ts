@@ -26,6 +26,8 @@ export type EventName =
   | 'parked'
   | 'voted'
   | 'claimed'
+  | 'reminded'
+  | 'escalated'
   | 'throttled'
   | 'denied'
   | 'joined'
@@ -66,6 +68,8 @@ const moves: Record<State, Moves> = {
     parked: 'PARKED',
     voted: 'PARKED',
     claimed: 'PARKED',
+    reminded: 'PARKED',
+    escalated: 'PARKED',
     throttled: 'THROTTLED',
     denied: 'DENIED',
     rejected: 'REJECTED',
@@ -117,6 +121,8 @@ export const eventTypes: Readonly<Record<EventName, string>> = {
   rejected: 'sluice.approval.resolved.v1',
   voted: 'sluice.approval.voted.v1',
   claimed: 'sluice.approval.claimed.v1',
+  reminded: 'sluice.approval.reminded.v1',
+  escalated: 'sluice.approval.escalated.v1',
   expired: 'sluice.job.expired.v1',
   retried: 'sluice.job.dispatched.v1',
   succeeded: 'sluice.job.result.v1',

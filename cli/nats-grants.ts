@@ -74,14 +74,14 @@ export function grantsOf(credential: RoleCredential): Grants {
     case 'approver':
       return {
         publish: [`approvals.resolve.${actor}.*.*`, ...pulls(credential)],
-        subscribe: [`${inbox}.>`],
+        subscribe: [`${inbox}.>`, ...(credential.subscribe ?? [])],
       }
     case 'auditor':
       return {
         publish: ['DIRECT.GET.AUDIT', 'DIRECT.GET.AUDIT.>', 'STREAM.INFO.AUDIT'].map(
           (verb) => `${credential.js_api_prefix ?? '$JS.API'}.${verb}`,
         ),
-        subscribe: [`${inbox}.>`],
+        subscribe: [`${inbox}.>`, ...(credential.subscribe ?? [])],
       }
     case 'operator':
       return {
@@ -107,7 +107,7 @@ function pulls({ js_api_prefix: api, stream, consumer }: RoleCredential): string
 const gatewayGrants: Grants = {
   publish: [
     ...['audit.>', 'gov.dispatch.>', 'gov.throttled.>', 'gov.quarantine.>', 'gov.command.>'],
-    ...['approvals.pending.>', 'decision.>', 'output.>', 'cancel.>', 'http.>', '_R_.>'],
+    ...['approvals.pending.>', 'decision.>', 'output.>', 'cancel.>', 'http.>', '_R_.>', 'approvals.notify.>'],
     ...['$KV.gov_budget.>', '$KV.gov_policy.>', '$KV.gov_control.>', '$KV.gov_asked.>'],
     ...['$JS.API.STREAM.INFO.*', '$JS.API.STREAM.MSG.GET.*', '$JS.API.DIRECT.GET.>'],
     ...['APPROVALS', 'WORK', 'THROTTLED'].map((stream) => `$JS.API.STREAM.MSG.DELETE.${stream}`),

@@ -47,6 +47,7 @@ export type AuthFailure = 'missing' | 'malformed' | 'unknown' | 'expired' | 'for
 const bypassCodes: ReadonlySet<string> = new Set([
   'bad-token',
   'foreign-subject',
+  'foreign-tenant',
   'late-result',
   'never-dispatched',
   'not_an_approver',

@@ -1,3 +1,4 @@
+import { approverConsumers, consumersOf, noticesOf } from './approver-consumers.ts'
 import { buckets, gatewayConsumer } from './streams.ts'
 import { placedAgents, type Pool, type PlacedAgent, type Topology } from './topology.ts'
 
@@ -53,7 +54,7 @@ const gatewayUser: NatsUser = {
   user: 'gateway',
   publish: [
     ...['audit.>', 'gov.dispatch.>', 'gov.throttled.>', 'gov.quarantine.>', 'gov.command.>'],
-    ...['approvals.pending.>', 'decision.>', 'output.>', 'cancel.>', 'http.>', '_R_.>'],
+    ...['approvals.pending.>', 'decision.>', 'output.>', 'cancel.>', 'http.>', '_R_.>', 'approvals.notify.>'],
     ...buckets.map((bucket) => `$KV.${bucket}.>`),
     ...['$JS.API.STREAM.INFO.*', '$JS.API.STREAM.MSG.GET.*', '$JS.API.DIRECT.GET.>'],
     ...['APPROVALS', 'WORK', 'THROTTLED'].map((stream) => `$JS.API.STREAM.MSG.DELETE.${stream}`),
@@ -138,8 +139,14 @@ function pullPool({ name, account: accountName, workers }: Pool): NatsAccount {
   }
 }
 
-function peopleOf({ approvers, auditors, operators }: Topology): NatsAccount {
-  const pull = consumerImports('APPROVALS', 'approvers')
+function peopleOf(topology: Topology): NatsAccount {
+  const { approvers, auditors, operators } = topology
+  const pulls = new Map(
+    approverConsumers(topology).map(({ name }) => [name, consumerImports('APPROVALS', name)]),
+  )
+  const pullsOf = (approver: string): NatsImport[] =>
+    consumersOf(topology, approver).flatMap((name) => pulls.get(name) ?? [])
+  const notices: NatsImport = { kind: 'stream', subject: 'approvals.notify.>' }
   const reads: NatsImport[] = ['DIRECT.GET.AUDIT', 'DIRECT.GET.AUDIT.>', 'STREAM.INFO.AUDIT'].map((verb) => ({
     kind: 'service',
     subject: `$JS.API.${verb}`,
@@ -155,10 +162,14 @@ function peopleOf({ approvers, auditors, operators }: Topology): NatsAccount {
     users: [
       ...approvers.map((name) => ({
         user: name,
-        publish: [`approvals.resolve.${name}.*.*`, ...grants(pull)],
-        subscribe: [inboxOf(name)],
+        publish: [`approvals.resolve.${name}.*.*`, ...grants(pullsOf(name))],
+        subscribe: [inboxOf(name), ...noticesOf(topology, name)],
       })),
-      ...auditors.map((name) => ({ user: name, publish: grants(reads), subscribe: [inboxOf(name)] })),
+      ...auditors.map((name) => ({
+        user: name,
+        publish: grants(reads),
+        subscribe: [inboxOf(name), notices.subject],
+      })),
       ...operators.map((name) => ({
         user: name,
         publish: ['stop', 'resume', 'list'].map((verb) => `control.${name}.${verb}`),
@@ -167,10 +178,11 @@ function peopleOf({ approvers, auditors, operators }: Topology): NatsAccount {
     ],
     imports: [
       ...(approvers.length > 0
-        ? [{ kind: 'service' as const, subject: 'approvals.resolve.>' }, ...pull]
+        ? [{ kind: 'service' as const, subject: 'approvals.resolve.>' }, ...[...pulls.values()].flat()]
         : []),
       ...(auditors.length > 0 ? reads : []),
       ...(operators.length > 0 ? [{ kind: 'service' as const, subject: 'control.>' }] : []),
+      ...(approvers.length + auditors.length > 0 ? [notices] : []),
     ],
   }
 }

@@ -1,5 +1,5 @@
 import { answerFrom, type Answer } from '../audit/answer.ts'
-import { levelOf } from '../audit/approval.ts'
+import { levelOf, stillDue } from '../audit/approval.ts'
 import type { JobEvent } from '../audit/event.ts'
 import type { AuditRecord, RecordData } from '../audit/record.ts'
 import { builtinDecision } from '../policy/evaluate.ts'
@@ -16,6 +16,7 @@ import {
 } from './copies.ts'
 import { dispatchHeaders, jobHeaders, originHeaders, type Origin } from './headers.ts'
 import type { Io } from './io.ts'
+import { tellApprovers } from './notice.ts'
 import { release, quarantine } from './output.ts'
 import { dispatchBy, overtaken } from './stopped.ts'
 import { decisionSubject, dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
@@ -50,6 +51,7 @@ export async function perform(io: Io, at: Position, around: Around): Promise<Job
   if (record.data.places !== undefined && from === 'DISPATCHED' && to !== 'DISPATCHED')
     await io.running.leave(record.data.places, record.data.job_id)
   if (record.data.terminal !== undefined || record.data.event === 'quarantined') io.ended(record.data.job_id)
+  if (record.data.approval !== undefined) tellApprovers(io, record)
   if (record.data.joined === undefined) notify(io, record, around)
   else await answerJoined(io, record.data, record.data.joined, around)
   return undefined
@@ -67,6 +69,8 @@ async function makeTrue(io: Io, at: Position, around: Around): Promise<JobEvent 
       return hold(io, at, around)
     case 'voted':
     case 'claimed':
+    case 'reminded':
+    case 'escalated':
       return undefined
     case 'succeeded':
     case 'released':
@@ -159,6 +163,8 @@ async function park(io: Io, at: Position, around: Around): Promise<JobEvent | un
   const headers = {
     ...jobHeaders(io, at),
     'Sluice-Expires': approval?.expires_at ?? at.record.time,
+    'Sluice-Due':
+      approval === undefined ? at.record.time : (stillDue(approval)[0]?.at ?? approval.expires_at),
     'Sluice-Level': approval === undefined ? 'normal' : levelOf(approval),
   }
   return keep(io, at, around, 'APPROVALS', subject, headers)
@@ -223,7 +229,8 @@ function tellPool(io: Io, record: AuditRecord): void {
 /** Everybody who may know hears the new state; the key lets the gateway that holds the question answer it. */
 function notify(io: Io, record: AuditRecord, around: Around): void {
   const { data } = record
-  if (data.event === 'succeeded') return // The released output says it.
+  // The released output says it; and who is reminded is no news for the agent.
+  if (['succeeded', 'reminded', 'escalated'].includes(data.event)) return
   const headers = originHeaders(data.job_id, data.state.to, around.origin)
   io.bus.publish(
     decisionSubject(data.actor.id, data.job_id),

@@ -10,6 +10,7 @@ import type { Io } from './io.ts'
 import type { Refusals } from './refusals.ts'
 import { step, type Proposal, type Step } from './step.ts'
 import { commandSubject } from './subjects.ts'
+import { decidesFor } from './topology.ts'
 import { voting } from './vote.ts'
 
 export type ResolveCode =
@@ -87,9 +88,18 @@ async function store(io: Io, refusals: Refusals, command: Command): Promise<Reso
     // A job that never was leaves no command behind: guessing ids must not fill the stream.
     const last = await io.chain.last(command.job)
     if (last === undefined) return noSuchJob
+    if (!decidesFor(io.topology, command.by, last.record.data.tenant)) {
+      // Another tenant's job is one that never was; that somebody asked for it stands on record.
+      await note(refusals, command, 'foreign-tenant', 'this person does not decide for the tenant of the job')
+      return noSuchJob
+    }
     const unbound = command.type === 'resolve' && command.jobHash === undefined
     // At the door: a command that is stored may be carried out by a gateway that was told otherwise.
-    if (unbound && io.config.approvals.requireBinding) return refuseUnbound(refusals, command, last)
+    if (unbound && io.config.approvals.requireBinding) {
+      const [code, detail] = ['binding_required', 'send the job_hash of the job that you looked at'] as const
+      await note(refusals, command, code, detail)
+      return { type: 'refused', code, detail, state: last.record.data.state.to }
+    }
     const appended = await io.bus.append(commandSubject(command.job), encodeCommand(command))
     if (appended.type !== 'stored')
       return { type: 'refused', code: 'unavailable', detail: 'the command could not be stored' }
@@ -104,12 +114,11 @@ async function store(io: Io, refusals: Refusals, command: Command): Promise<Reso
   }
 }
 
-async function refuseUnbound(refusals: Refusals, command: Command, last: Position): Promise<Resolved> {
-  const code = 'binding_required'
-  const detail = 'send the job_hash of the job that you looked at'
-  const cause = shortHash(`unbound:${command.job}:${command.at}:${command.by}`)
-  await refusals.record({ job: command.job, principal: command.by, refuse: code, detail, cause })
-  return { type: 'refused', code, detail, state: last.record.data.state.to }
+/** What is refused before there is a command. */
+function note(refusals: Refusals, command: Command, refuse: string, detail: string): Promise<void> {
+  const { job, by, at } = command
+  const cause = shortHash(`${refuse}:${job}:${at}:${by}`)
+  return refusals.record({ job, principal: by, refuse, detail, cause })
 }
 
 /** The same for the process that stores the command and for the one that gets it delivered. */

@@ -1,3 +1,4 @@
+import { approverConsumers } from './approver-consumers.ts'
 import { placedAgents, type Topology } from './topology.ts'
 
 /**
@@ -70,7 +71,6 @@ export type StreamLimits = {
 
 /** The durable that the gateways share on every stream they consume. */
 export const gatewayConsumer = 'gw'
-export const approversConsumer = 'approvers'
 
 /** One intake per agent, so that a sibling's `Nats-Msg-Id` or flood changes nothing for the others. */
 export const intakeStream = (tenant: string, agent: string): string => `JOBS_${tenant}_${agent}`
@@ -220,10 +220,10 @@ function outsideConsumers(topology: Topology): ConsumerPlan[] {
         max_ack_pending: 4096,
       }),
     })),
-    {
+    ...approverConsumers(topology).map(({ name, ...filter }) => ({
       stream: approvalsStream,
-      config: consumer(approversConsumer, { ack_wait: 60 * second, max_ack_pending: -1 }),
-    },
+      config: consumer(name, { ack_wait: 60 * second, max_ack_pending: -1, ...filter }),
+    })),
   ]
 }
 

@@ -14,6 +14,7 @@ export const auditPolicySubject = 'audit._policy'
 export const auditControlSubject = 'audit._control'
 export const commandSubject = (job: JobId): string => `gov.command.${job}`
 export const pendingSubject = (job: JobId): string => `approvals.pending.${job}`
+export const noticeSubject = (event: string, job: JobId): string => `approvals.notify.${event}.${job}`
 export const throttledSubject = (job: JobId): string => `gov.throttled.${job}`
 export const quarantineSubject = (job: JobId): string => `gov.quarantine.${job}`
 export const budgetSubject = (key: string): string => `$KV.gov_budget.${key}`

@@ -1,19 +1,13 @@
-import type { RecordData } from '../audit/record.ts'
-import { parseJob } from '../policy/job.ts'
 import { shortHash } from '../policy/digest.ts'
 import type { JobId } from '../policy/job-id.ts'
-import { afterFailure, hasUnreadResult } from './collect.ts'
 import type { Position } from './chain.ts'
-import { beforeParking } from './asking.ts'
+import { approvalDue, dueName, nextDueMs } from './approval-due.ts'
 import type { WaitingCopy, WaitingStream } from './copies.ts'
-import { decide, deny, type Before } from './decide.ts'
-import { expiry, notYet, whileStopped } from './expiry.ts'
+import { attemptDue, quarantineDue, throttleDue } from './dues.ts'
 import { createHeap } from './heap.ts'
 import type { Io } from './io.ts'
-import { placeRetryMs, placeWaitMs } from './place.ts'
 import { pull, type Delivery, type Pull } from './pull.ts'
 import { step, type Proposal } from './step.ts'
-import { stopOf } from './stopped.ts'
 import { gatewayConsumer } from './streams.ts'
 import { startSweep } from './sweep.ts'
 import { trailingJob } from './subjects.ts'
@@ -58,14 +52,20 @@ type Kind = {
   readonly dueHeader: string
   /** How many tokens stand behind the job in the subject. */
   readonly skip: number
-  readonly propose: (io: Io, waiting: Waiting, last: Position) => Proposal | Promise<Proposal>
+  /** `subject` is that of the waiting message. */
+  readonly propose: (io: Io, subject: string, last: Position) => Proposal | Promise<Proposal>
 }
 
 /** Every kind with how long its messages may be held here, and how early those come back that were sent back. */
 type HeldKind = Kind & { readonly holdMs: number; readonly earlyMs: number }
 
 const kinds: readonly Kind[] = [
-  { stream: 'APPROVALS', dueHeader: 'Sluice-Expires', skip: 0, propose: approvalDue },
+  {
+    stream: 'APPROVALS',
+    dueHeader: 'Sluice-Expires',
+    skip: 0,
+    propose: approvalDue,
+  },
   { stream: 'THROTTLED', dueHeader: 'Sluice-Not-Before', skip: 0, propose: throttleDue },
   { stream: 'WORK', dueHeader: 'Sluice-Deadline', skip: 1, propose: attemptDue },
   { stream: 'QUARANTINE', dueHeader: 'Sluice-Expires', skip: 0, propose: quarantineDue },
@@ -77,6 +77,7 @@ export async function startTimers(io: Io): Promise<Timers> {
   const running = new Map<string, Waiting>()
   const back: { delivery: Delivery; delayMs: number }[] = []
   let firing = 0
+  let stopped = false
 
   const sendBack = (delivery: Delivery, delayMs: number): void =>
     void back.push({ delivery, delayMs: Math.ceil(delayMs) })
@@ -101,6 +102,7 @@ export async function startTimers(io: Io): Promise<Timers> {
     }
   }
   const take = (kind: HeldKind, delivery: Delivery): void => {
+    if (stopped) return delivery.nak(leftMs)
     const job = trailingJob(delivery.subject, kind.skip)
     const dueMs = job === undefined ? Number.NaN : dueOf(io, kind, job, delivery)
     if (job === undefined || Number.isNaN(dueMs)) {
@@ -153,6 +155,7 @@ export async function startTimers(io: Io): Promise<Timers> {
     },
     held: () => held.size(),
     stop: async () => {
+      stopped = true
       clearInterval(look)
       clearInterval(burst)
       sweep.stop()
@@ -169,7 +172,8 @@ export async function startTimers(io: Io): Promise<Timers> {
 function dueOf(io: Io, kind: Kind, job: JobId, delivery: Delivery): number {
   const run = kind.stream === 'WORK' ? io.chain.remembered(job)?.record.data.dispatch : undefined
   if (run !== undefined && delivery.subject.endsWith(`.${run.attempt}`)) return Date.parse(run.deadline)
-  return Date.parse(delivery.header(kind.dueHeader))
+  // What must happen to an approval before it expires; copies from before there was such a thing do not have it.
+  return Date.parse(delivery.header('Sluice-Due') || delivery.header(kind.dueHeader))
 }
 
 async function withHold(io: Io, kind: Kind): Promise<HeldKind> {
@@ -197,30 +201,44 @@ async function fireOne(io: Io, kind: HeldKind, waiting: Waiting, onward: Onward)
   const last = io.chain.remembered(job) ?? (await io.chain.last(job))
   if (last === undefined) return delivery.ack()
   const copy = waitingCopy(kind, delivery)
+  const due = kind.stream === 'APPROVALS' ? dueName(last.record.data) : dueMs
   const cause = {
     job,
-    id: shortHash(`${kind.stream}:${delivery.sequence}:${dueMs}`),
+    id: shortHash(`${kind.stream}:${delivery.sequence}:${due}`),
     around: copy === undefined ? {} : { copy },
   }
   const done = await step(io, cause, last, (at) =>
-    at === undefined ? { refuse: 'gone' } : kind.propose(io, waiting, at),
+    at === undefined ? { refuse: 'gone' } : kind.propose(io, delivery.subject, at),
   )
-  if (done.type === 'moved') return delivery.ack()
-  if (done.type === 'refused' && done.refuse === 'not-yet') return sendBack(delivery, Number(done.detail))
+  const waits = kind.stream === 'APPROVALS' && done.at?.record.data.state.to === 'PARKED'
+  if (done.type === 'moved' && !waits) return delivery.ack()
+  if (done.type === 'refused' && done.refuse === 'not-yet')
+    return waits
+      ? later(io, kind, waiting, nowMs + Number(done.detail), onward)
+      : sendBack(delivery, Number(done.detail))
   // Whoever acted on this due time before may have died before the copy was removed.
   if (done.type === 'repeated' && copy !== undefined) {
     const there = await io.bus.last(kind.stream, delivery.subject)
     if (there?.sequence !== delivery.sequence) return delivery.ack()
   }
+  // Somebody was reminded of it: the same copy is the timer of what comes next.
+  if (waits && done.type !== 'refused')
+    return later(io, kind, waiting, nextDueMs(io, done.at.record.data), onward)
   return movedOn(io, kind, waiting, done.at ?? last, sendBack)
+}
+
+/** Held here if it is due soon, else sent back for so long. */
+function later(io: Io, kind: HeldKind, waiting: Waiting, untilMs: number, { sendBack, hold }: Onward): void {
+  const remainingMs = Math.max(1, untilMs - io.nowMs())
+  if (remainingMs > kind.holdMs) return sendBack(waiting.delivery, remainingMs - kind.earlyMs)
+  waiting.delivery.working()
+  hold(kind, { ...waiting, dueMs: untilMs })
 }
 
 /** The job's own bytes, which go with it. What was dispatched, and what was kept back, stays where it is. */
 function waitingCopy({ stream }: Kind, { sequence }: Delivery): WaitingCopy | undefined {
   return stream === 'WORK' || stream === 'QUARANTINE' ? undefined : { stream, sequence }
 }
-
-const isOver = (last: Position): boolean => last.record.data.terminal !== undefined
 
 /** A copy of a job that went on is somebody else's to remove, unless the job has ended: then nobody needs it any more. */
 async function movedOn(
@@ -231,69 +249,7 @@ async function movedOn(
   sendBack: (delivery: Delivery, delayMs: number) => void,
 ): Promise<void> {
   if (waitingCopy(kind, waiting.delivery) === undefined) return waiting.delivery.ack()
-  if (!isOver(last)) return sendBack(waiting.delivery, 60_000)
+  if (last.record.data.terminal === undefined) return sendBack(waiting.delivery, 60_000)
   await io.bus.remove(kind.stream, waiting.delivery.sequence)
   waiting.delivery.ack()
-}
-
-function approvalDue(
-  io: Io,
-  _waiting: Waiting,
-  { record: { data } }: Position,
-): Proposal | Promise<Proposal> {
-  const { approval, state } = data
-  if (state.to !== 'PARKED' || approval === undefined) return { refuse: 'moved-on' }
-  return expiry(io, data, approval.requested_at, approval.expires_at, 'approval')
-}
-
-function quarantineDue(io: Io, _waiting: Waiting, { record }: Position): Proposal | Promise<Proposal> {
-  const { data, time } = record
-  if (data.state.to !== 'QUARANTINED') return { refuse: 'moved-on' }
-  return expiry(io, data, time, data.quarantine?.expires_at ?? time, 'quarantine')
-}
-
-/** The wait is over: the job runs in the slot that was kept for it, or ends because there was none within `max_wait`. */
-async function throttleDue(io: Io, waiting: Waiting, { record: { data } }: Position): Promise<Proposal> {
-  if (data.state.to !== 'THROTTLED' || data.throttle === undefined) return { refuse: 'moved-on' }
-  const notBeforeMs = Date.parse(data.throttle.not_before)
-  if (notBeforeMs > io.nowMs()) return notYet(notBeforeMs, io.nowMs())
-  // A stop freezes what waits; the slot that passes meanwhile is not given to anybody else.
-  const frozen = await whileStopped(io, data)
-  if (frozen !== undefined) return frozen
-  if (!data.throttle.reserved)
-    return { event: 'expired', limit: data.resolution === undefined ? 'max_wait' : 'use_within' }
-  if (data.job_deadline !== undefined && Date.parse(data.job_deadline) <= io.nowMs())
-    return { event: 'expired', limit: 'deadline' }
-  const copy = await io.bus.last('THROTTLED', waiting.delivery.subject)
-  if (copy === undefined) return { refuse: 'moved-on' }
-  const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, copy.body)
-  if (!parsed.ok) return deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
-  const event = await decide(io, data, parsed.job, inTime(io, data, notBeforeMs))
-  if (event.event === 'parked') return beforeParking(io, data, copy.body, event)
-  const stillFull = event.event === 'throttled' && event.throttle.waits_for === 'place'
-  if (!stillFull || data.throttle.waits_for !== 'place') return event
-  // The wait for a place is on record; only its end is news.
-  if (io.nowMs() - Date.parse(data.received_at) > placeWaitMs)
-    return { event: 'expired', limit: 'max_concurrency' }
-  return notYet(io.nowMs() + placeRetryMs, io.nowMs())
-}
-
-/** A slot that was missed by so much is gone: all that an outage held up would start at once. */
-const slotLateMs = 1_000
-
-/** What was granted before counts while the slot is young; later the job asks every limit again, behind those who wait. */
-function inTime(io: Io, data: RecordData, notBeforeMs: number): Before {
-  if (data.throttle?.waits_for === 'place' || io.nowMs() - notBeforeMs < slotLateMs) return data
-  return data.facts === undefined ? data : { ...data, facts: { ...data.facts, granted: [] } }
-}
-
-async function attemptDue(io: Io, waiting: Waiting, { record: { data } }: Position): Promise<Proposal> {
-  const attempt = Number(waiting.delivery.subject.split('.').at(-1))
-  if (data.state.to !== 'DISPATCHED' || data.dispatch?.attempt !== attempt) return { refuse: 'moved-on' }
-  if (Date.parse(data.dispatch.deadline) > io.nowMs())
-    return notYet(Date.parse(data.dispatch.deadline), io.nowMs())
-  if (await hasUnreadResult(io, data)) return notYet(io.nowMs() + retryMs, io.nowMs())
-  const stop = await stopOf(io, data, false)
-  // The attempt is over either way; another one would be enabled, and nothing is while the stop holds.
-  return stop === undefined ? afterFailure(io, data, 'deadline') : { event: 'timed_out', limit: 'stopped' }
 }

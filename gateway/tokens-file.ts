@@ -94,6 +94,13 @@ function beside({ principal, roles: held, tenants, agent }: TokenEntry, topology
     })
   if (held.includes('agent') && isApprover)
     found.push({ path: ['principal'], message: 'is an approver and must not submit jobs as an agent' })
+  const decides = topology.approverTenants.get(principal)
+  const reached = tenants === 'all' ? topology.tenants.map(({ name }) => name) : tenants
+  if (held.includes('approver') && decides !== undefined && !reached.every((name) => decides.includes(name)))
+    found.push({
+      path: ['tenants'],
+      message: `must be some of ${decides.join(', ')}: the topology gives this approver no others`,
+    })
   for (const [index, name] of (tenants === 'all' ? [] : tenants).entries()) {
     const tenant = topology.tenants.find((one) => one.name === name)
     if (tenant === undefined)

@@ -31,11 +31,14 @@ const Pool = z.strictObject({
   workers: z.array(Name).min(1),
 })
 
+/** A name alone decides for all tenants; with `tenants`, jobs of others do not exist for this person. */
+const Approver = z.union([Name, z.strictObject({ name: Name, tenants: z.array(Name).min(1) })])
+
 const Topology = z
   .strictObject({
     tenants: z.array(Tenant).min(1),
     pools: z.array(Pool).min(1),
-    approvers: z.array(Name),
+    approvers: z.array(Approver),
     /** Which approvers a policy means by a group or a role. */
     groups: Members,
     roles: Members,
@@ -48,12 +51,20 @@ const Topology = z
       context.addIssue({ code: 'custom', path, message })
   })
 
+function nameOf(approver: z.infer<typeof Approver>): string {
+  return typeof approver === 'string' ? approver : approver.name
+}
+
 /**
  * Who is on the bus: tenants with their agents, pools with their workers, approvers, auditors and operators. The server enforces
  * it (nats.conf has the same names); this says it to the gateway. A worker's and a person's user has its
  * name; an agent's user may have another, because agent names repeat between tenants and user names do not.
  */
-export type Topology = z.infer<typeof Topology>
+export type Topology = Omit<z.infer<typeof Topology>, 'approvers'> & {
+  readonly approvers: readonly string[]
+  /** Approvers who do not decide for all tenants, and for which they do. */
+  readonly approverTenants: ReadonlyMap<string, readonly string[]>
+}
 
 /** One set of workers: `core` is pushed to (queue group), `pull` fetches from WORK. Never both. */
 export type Pool = z.infer<typeof Pool>
@@ -63,7 +74,16 @@ export type PlacedAgent = z.infer<typeof Agent> & { tenant: string; alone: boole
 
 /** Checks the text of a topology file; the problems carry line and column. */
 export function parseTopology(file: string, text: string): FileResult<Topology> {
-  return checkYaml(file, text, Topology)
+  const checked = checkYaml(file, text, Topology)
+  if (!checked.ok) return checked
+  const { approvers, ...rest } = checked.value
+  const limited = approvers.flatMap((one): [string, readonly string[]][] =>
+    typeof one === 'string' ? [] : [[one.name, one.tenants]],
+  )
+  return {
+    ...checked,
+    value: { ...rest, approvers: approvers.map(nameOf), approverTenants: new Map(limited) },
+  }
 }
 
 /**
@@ -83,6 +103,11 @@ export function placedAgents(topology: Topology): PlacedAgent[] {
     ...agent,
     alone: agents.filter((other) => other.account === agent.account).length === 1,
   }))
+}
+
+/** Whether a tenant's jobs exist for this approver. */
+export function decidesFor({ approverTenants }: Topology, approver: string, tenant: string): boolean {
+  return approverTenants.get(approver)?.includes(tenant) ?? true
 }
 
 type Contradiction = { path: (string | number)[]; message: string }
@@ -128,12 +153,18 @@ function contradictions(topology: z.infer<typeof Topology>): Contradiction[] {
       once(users, worker, `a worker of ${pool.name}`, ['pools', index, 'workers', position])
     }
   }
-  for (const [index, name] of topology.approvers.entries())
-    once(users, name, 'an approver', ['approvers', index])
+  const approvers = topology.approvers.map(nameOf)
+  for (const [index, approver] of topology.approvers.entries()) {
+    once(users, nameOf(approver), 'an approver', ['approvers', index])
+    if (typeof approver === 'string') continue
+    for (const [position, name] of approver.tenants.entries())
+      if (!tenants.has(name))
+        found.push({ path: ['approvers', index, 'tenants', position], message: `'${name}' is not a tenant` })
+  }
   for (const kind of ['groups', 'roles'] as const)
     for (const [name, members] of Object.entries(topology[kind]))
       for (const [index, member] of members.entries())
-        if (!topology.approvers.includes(member))
+        if (!approvers.includes(member))
           found.push({ path: [kind, name, index], message: `'${member}' is not an approver` })
   for (const [index, name] of topology.auditors.entries())
     once(users, name, 'an auditor', ['auditors', index])

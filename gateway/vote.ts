@@ -13,6 +13,7 @@ import { placed } from './place.ts'
 import type { Proposal } from './step.ts'
 import { stopOf, thawedMs } from './stopped.ts'
 import { pendingSubject } from './subjects.ts'
+import { decidesFor } from './topology.ts'
 
 /** A person's word on a parked job: whether it counts, and what it comes to together with those before it. */
 export async function voting(io: Io, command: ResolveCommand, last: Position): Promise<Proposal> {
@@ -65,6 +66,9 @@ export function mayNot(
   data: RecordData,
   approval: Approval,
 ): Refused | undefined {
+  // Stored before the topology changed.
+  if (!decidesFor(io.topology, by, data.tenant))
+    return { refuse: 'not_found', detail: 'there is no such job' }
   if (by === data.actor.id) return { refuse: 'self_approval', detail: 'nobody decides about an own job' }
   const agent = io.topology.tenants
     .find(({ name }) => name === data.tenant)

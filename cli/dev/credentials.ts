@@ -1,3 +1,4 @@
+import { consumersOf, noticesOf } from '../../gateway/approver-consumers.ts'
 import { placedAgents, type Topology } from '../../gateway/topology.ts'
 import { type Passwords } from './nats-conf.ts'
 
@@ -59,7 +60,8 @@ export function credentialsOf(topology: Topology, passwords: Passwords): Credent
     actor: name,
     js_api_prefix: apiPrefix,
     stream: 'APPROVALS',
-    consumer: 'approvers',
+    consumer: consumersOf(topology, name)[0] ?? '',
+    subscribe: [...noticesOf(topology, name)],
   }))
   const auditors = topology.auditors.map((name): Credential => ({
     role: 'auditor',
@@ -67,6 +69,7 @@ export function credentialsOf(topology: Topology, passwords: Passwords): Credent
     actor: name,
     js_api_prefix: apiPrefix,
     stream: 'AUDIT',
+    subscribe: ['approvals.notify.>'],
   }))
   const operators = topology.operators.map((name): Credential => ({
     role: 'operator',

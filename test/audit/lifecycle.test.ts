@@ -22,6 +22,8 @@ const allowed = new Set([
   'PARKED parked PARKED',
   'PARKED voted PARKED',
   'PARKED claimed PARKED',
+  'PARKED reminded PARKED',
+  'PARKED escalated PARKED',
   'PARKED throttled THROTTLED',
   'PARKED denied DENIED',
   'PARKED rejected REJECTED',

@@ -27,7 +27,7 @@ rules:
   - id: lapse
     match: { topics: ["job.lapse.*"] }
     decision: require_approval
-    approval: { expires_in: 4s }
+    approval: { expires_in: 4s, remind_at: 1s, escalate_to: { groups: [bosses], after: 2s } }
   - id: slow
     match: { topics: ["job.slow.*"] }
     decision: throttle
