@@ -21,9 +21,14 @@ export function prepared(job: Job): Prepared {
   const tokens = job.topic.split('.').slice(1)
   const flat = Object.fromEntries(tokens.map((token, at) => [`t${at}`, token]))
   const tagged = Object.fromEntries(job.riskTags.map((tag) => [`tag_${tag.replaceAll('-', '_')}`, 'yes']))
-  const labels = Object.fromEntries([...job.labels].map(([key, value]) => [`label_${key}`, value]))
+  const labels = Object.fromEntries([...job.labels].map(([key, value]) => [labelName(key), value]))
   const { tenant, agent: actor, capability = '' } = job
   return { ...flat, ...tagged, ...labels, n: tokens.length, tenant, actor, capability, tags: job.riskTags }
+}
+
+/** Without a dash, which some engines read as a minus. */
+function labelName(key: string): string {
+  return `label_${key.replaceAll('-', '_')}`
 }
 
 /** What a rule asks, as tests on single attributes; all must hold. */
@@ -45,7 +50,7 @@ function testsOf({ match }: RuleFile): Test[] {
     tests.push({ at: 'capability', is: 'one_of', values: match.capabilities })
   for (const [key, test] of Object.entries(match.labels ?? {}))
     tests.push({
-      at: `label_${key}`,
+      at: labelName(key),
       is: 'one_of',
       values: typeof test === 'string' ? [test] : (test.one_of ?? []),
     })

@@ -10,7 +10,7 @@ export async function policyTable(figures: PolicyFigures, machine: Machine): Pro
   const row = (name: string, cells: readonly string[]): string => `| ${[name, ...cells].join(' | ')} |`
   const of = (values: Record<string, number>): string[] => sizes.map((size) => String(values[size] ?? '-'))
   const lines = [
-    `${machine.cpu}, ${machine.cores} cores, load ${machine.load_average_1m}; Node ${process.versions.node}. JSON.parse of one job: ${figures.json_parse_ns} ns. All of it is processor time.`,
+    `${machine.cpu}, ${machine.cores} cores, load ${machine.load_average_1m}; Node ${process.versions.node}. JSON.parse of one job: ${figures.json_parse_ns} ns. Times of decisions are processor time, those of loading and its pauses are time that passes.`,
     '',
     row('rules', sizes),
     row(
@@ -33,7 +33,7 @@ export async function policyTable(figures: PolicyFigures, machine: Machine): Pro
   const peerSizes = sizes.filter((size) => names.some((name) => figures.peers[name]?.[size] !== undefined))
   lines.push(
     '',
-    'How many times longer other engines take for the same decision (and the decisions checked to be the same):',
+    'How many times longer other engines take for the same decision (and how many decisions were checked to be the same: an engine that has had 1.5 s of processor time is asked no more):',
     '',
   )
   lines.push(

@@ -161,4 +161,5 @@ async function peersAt(rules: number, withinMs: number): Promise<[string, PeerFi
   return found
 }
 
-const peersWithinMs = 120_000
+/** All engines at one size, reading the rules included. */
+const peersWithinMs = 600_000
