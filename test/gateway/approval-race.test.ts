@@ -13,8 +13,8 @@ const write = 'job.mcp-bridge.write.update_ticket'
 const names = ['demo-approver', 'second-approver'] as const
 const atOnce = 50
 const killedRounds = 5
-/** A gateway that died does not answer: then the other is asked soon. */
-const askAgainAfterMs = 700
+/** A gateway that died does not answer: then the other is asked. */
+const askAgainAfterMs = 3_000
 const patienceMs = 30_000
 
 type Said = {
