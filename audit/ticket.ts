@@ -67,6 +67,28 @@ export function verifyDispatch(
   return Date.parse(dispatched.deadline) < nowMs ? 'past-deadline' : undefined
 }
 
+/** Why a worker does not do what it was handed. */
+export type Refused = TicketProblem | 'replayed'
+
+/**
+ * The same for a worker that also remembers what it has taken: a true dispatch counts once. `seen` is the worker's own memory
+ * of job and attempt, each until its deadline, after which the ticket says no by itself; begin with an empty map.
+ */
+export function admitDispatch(
+  message: Message,
+  keys: ReadonlyMap<string, KeyObject>,
+  seen: Map<string, number>,
+  nowMs: number,
+): Refused | undefined {
+  const problem = verifyDispatch(message, keys, nowMs)
+  if (problem !== undefined) return problem
+  for (const [name, untilMs] of seen) if (untilMs < nowMs) seen.delete(name)
+  const name = `${message.header('Sluice-Job')} ${message.header('Sluice-Attempt')}`
+  if (seen.has(name)) return 'replayed'
+  seen.set(name, Date.parse(message.header('Sluice-Deadline')))
+  return undefined
+}
+
 function dispatchedFrom(message: Message): Dispatched {
   return {
     job: message.header('Sluice-Job'),

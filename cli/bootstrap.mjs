@@ -23,8 +23,9 @@ if (command === 'test') {
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
   child.once('exit', (code) => process.exit(code ?? 1))
 } else {
-  // In this process, so that signals reach who must hear them. The benches are no command of the installed program.
-  const program = join(projectRoot, 'dist', command === 'bench' ? 'bench' : 'cli', 'main.js')
-  process.argv = [process.argv[0], program, ...(command === 'bench' ? [] : [command]), ...args]
+  // In this process, so that signals reach who must hear them. These two are no commands of the installed program.
+  const besides = { bench: 'bench', soak: join('test', 'soak') }
+  const program = join(projectRoot, 'dist', besides[command] ?? 'cli', 'main.js')
+  process.argv = [process.argv[0], program, ...(command in besides ? [] : [command]), ...args]
   await import(pathToFileURL(program).href)
 }

@@ -1,15 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { connectBus, type Bus, type BusOptions } from '../gateway/bus.ts'
+import { connectBus, type BusOptions } from '../gateway/bus.ts'
 import { limitsOf, loadConfig, readSettings, type ConfigSources } from '../gateway/config.ts'
 import { need } from '../gateway/settings.ts'
 import { confDrift, confFindings, everybodyLimited } from '../gateway/doctor-conf.ts'
+import { lookAtServer } from '../gateway/doctor-look.ts'
 import { serverFindings, type Finding, type ServerFacts } from '../gateway/doctor-server.ts'
 import { demoNatsConf, natsConf } from '../gateway/nats-conf.ts'
 import { readNatsConf, type ConfRead } from '../gateway/nats-conf-read.ts'
-import { provision } from '../gateway/provision.ts'
-import { gatewayConsumer, planStreams, type StreamPlan } from '../gateway/streams.ts'
+import { planStreams, type StreamPlan } from '../gateway/streams.ts'
 import { parseTopology, type Topology } from '../gateway/topology.ts'
 import { problemText } from '../gateway/yaml-file.ts'
 import { configSources } from './config-arguments.ts'
@@ -142,39 +142,10 @@ async function readConf(file: string | undefined): Promise<Question['conf'] | st
 async function look({ server, plan }: Question, nowMs: () => number): Promise<ServerFacts> {
   const bus = await connectBus({ ...server, inboxPrefix: '_INBOX_gateway', name: 'sluice doctor' })
   try {
-    // The gateway may ask about its own consumers and no others.
-    const own = plan.consumers.filter(({ config }) => config.durable_name === gatewayConsumer)
-    const streams = await provision(
-      (subject, body) => bus.request(subject, body),
-      { streams: plan.streams, consumers: own },
-      'check',
-    )
-    const there = streams.filter(
-      ({ kind, differences }) => kind === 'stream' && differences[0] !== 'does not exist',
-    )
-    const infos = new Map<string, Record<string, unknown>>()
-    for (const { name } of there) infos.set(name, await bus.request(`$JS.API.STREAM.INFO.${name}`))
-    const configs = new Map(
-      [...infos].map(([name, info]) => [name, (info['config'] ?? {}) as Record<string, unknown>]),
-    )
-    const skewMs = await skewOf(bus, there[0]?.name, nowMs)
-    return { version: bus.serverVersion, streams, configs, skewMs }
+    return await lookAtServer(bus, plan, nowMs)
   } finally {
     await bus.close()
   }
-}
-
-/** The server says when it answered; the middle of the way there and back is our time of it. */
-async function skewOf(
-  bus: Bus,
-  stream: string | undefined,
-  nowMs: () => number,
-): Promise<number | undefined> {
-  if (stream === undefined) return undefined
-  const beforeMs = nowMs()
-  const { ts } = await bus.request(`$JS.API.STREAM.INFO.${stream}`)
-  const serverMs = typeof ts === 'string' ? Date.parse(ts) : NaN
-  return Number.isNaN(serverMs) ? undefined : serverMs - (beforeMs + nowMs()) / 2
 }
 
 function limited({ conf }: Question): boolean {

@@ -9,6 +9,7 @@ import { bypass } from './drill/scene-bypass.ts'
 import { constraints } from './drill/scene-constraints.ts'
 import { decisions } from './drill/scene-decisions.ts'
 import { cardNumber, output } from './drill/scene-output.ts'
+import { tickets } from './drill/scene-ticket.ts'
 import { trace } from './drill/scene-trace.ts'
 import { startPrivateStack } from './drill/private-stack.ts'
 import { createReport, type StepReport } from './drill/report.ts'
@@ -65,6 +66,7 @@ async function play(place: Place, json: boolean, own: boolean): Promise<number> 
     await bypass(stage, report)
     await decisions(stage, report)
     await constraints(stage, report)
+    await tickets(place, stage, report)
     await approval(stage, report, `the customer's card is ${cardNumber()} (${stage.traceId})`)
     if (own) await care(stage, report)
     await output(stage, report)

@@ -4,6 +4,7 @@ import { loadConfig, type Config } from '../gateway/config.ts'
 import { startGateway, type Gateway } from '../gateway/gateway.ts'
 import { readKeys } from '../gateway/keys.ts'
 import { PolicyError } from '../gateway/policy-file.ts'
+import { UnsafeServer } from '../gateway/start-check.ts'
 import { readCertificate } from '../gateway/http-tls.ts'
 import { parseTokens } from '../gateway/tokens-file.ts'
 import { parseTopology, type Topology } from '../gateway/topology.ts'
@@ -45,8 +46,11 @@ export async function run(args: string[]): Promise<number> {
     gateway = await startGateway(loaded.config)
   } catch (error) {
     console.error(`sluice serve: ${error instanceof Error ? error.message : String(error)}`)
-    return error instanceof PolicyError ? exitCodes.badConfiguration : connectFailureCode(error)
+    const ours = error instanceof PolicyError || error instanceof UnsafeServer
+    return ours ? exitCodes.badConfiguration : connectFailureCode(error)
   }
+  for (const { id, what } of gateway.accepted)
+    console.error(`sluice serve: NOT SAFE, accepted in writing: ${id}: ${what}`)
   console.error(`${servingWords} ${gateway.httpUrl}`)
   const reload = (): void => void gateway.reload().catch((error: Error) => console.error(error.message))
   process.on('SIGHUP', reload)

@@ -4,7 +4,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Msg } from '@nats-io/transport-node'
 
 import { pullOne } from './pull.ts'
-import { answer, connectWorker, header, payloadOf, setting, type Outcome } from './worker-connection.ts'
+import { openTicketCheck } from './ticket-check.ts'
+import {
+  answer,
+  connectWorker,
+  header,
+  payloadOf,
+  refuse,
+  setting,
+  type Outcome,
+} from './worker-connection.ts'
 
 /**
  * A worker of a pull pool: it asks WORK for the next job when it has a hand free, and runs one command of a fixed list.
@@ -25,6 +34,7 @@ const graceMs = 50
 const retryMs = 500
 
 const connection = await connectWorker()
+const check = await openTicketCheck()
 const asked = {
   next: `${setting('API_PREFIX')}.CONSUMER.MSG.NEXT.${setting('STREAM')}.${setting('CONSUMER')}`,
   inboxPrefix: setting('INBOX_PREFIX'),
@@ -48,7 +58,9 @@ async function hand(): Promise<void> {
     if (job === undefined) continue
     // "I have it": only the gateway retries, so there is nothing that the stream should deliver again.
     job.respond('+ACK')
-    answer(connection, job, await work(job))
+    const refused = await check(job)
+    if (refused === undefined) answer(connection, job, await work(job))
+    else refuse(job, refused)
   }
 }
 

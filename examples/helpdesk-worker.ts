@@ -1,6 +1,15 @@
 import { join } from 'node:path'
 
-import { answer, connectWorker, header, payloadOf, setting, type Outcome } from './worker-connection.ts'
+import { openTicketCheck } from './ticket-check.ts'
+import {
+  answer,
+  connectWorker,
+  header,
+  payloadOf,
+  refuse,
+  setting,
+  type Outcome,
+} from './worker-connection.ts'
 import { changeTickets, readTickets, type Ticket } from './tickets.ts'
 
 /**
@@ -8,6 +17,7 @@ import { changeTickets, readTickets, type Ticket } from './tickets.ts'
  * tickets in a real file; a job without a payload is about ticket T-1.
  */
 const connection = await connectWorker()
+const check = await openTicketCheck()
 const file = join(setting('DATA_DIR'), 'tickets.json')
 const jobs = connection.subscribe(setting('SUBSCRIBE'), { queue: setting('QUEUE') })
 await connection.flush()
@@ -16,6 +26,11 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const)
 console.log(`helpdesk worker ${setting('NAME')}: listening on ${setting('SUBSCRIBE')}`)
 
 for await (const job of jobs) {
+  const refused = await check(job)
+  if (refused !== undefined) {
+    refuse(job, refused)
+    continue
+  }
   const topic = header(job, 'Sluice-Topic')
   const done = await work(topic, header(job, 'Sluice-Job'), payloadOf(job)).catch(failed)
   answer(connection, job, done)

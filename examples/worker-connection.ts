@@ -27,6 +27,11 @@ export function answer(connection: NatsConnection, job: Msg, outcome: Outcome): 
   console.log(`${id} attempt ${header(job, 'Sluice-Attempt')} ${outcome.status}`)
 }
 
+/** A job that did not come from the gate as it is: not done, and not answered, because an answer might end the true one. */
+export function refuse(job: Msg, why: string): void {
+  console.log(`${header(job, 'Sluice-Job') || 'no job'} refused: ${why}`)
+}
+
 /** A header of a dispatched message, empty if it is not there. */
 export function header(job: Msg, key: string): string {
   return job.headers?.get(key) ?? ''

@@ -51,6 +51,8 @@ export type Config = {
   /** Topic patterns (`job.a.*`) that pass undecided when the fail mode is open. */
   failOpenTopics: string[]
   dispatchTimeoutSec: number
+  /** Fatal findings about the server with which the gateway starts all the same. */
+  acceptFindings: string[]
   /** How long a person may look at an output that was kept back. */
   quarantineExpiresSec: number
   limits: StreamLimits
@@ -134,6 +136,7 @@ export async function loadConfig(
       failMode: need(values, 'fail_mode'),
       failOpenTopics: need(values, 'fail_open_topics'),
       dispatchTimeoutSec: need(values, 'dispatch_timeout_sec'),
+      acceptFindings: need(values, 'accept_findings'),
       quarantineExpiresSec: need(values, 'quarantine_expires_sec'),
       limits: limitsOf(values),
       approvals: approvalsOf(values),

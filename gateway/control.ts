@@ -52,7 +52,10 @@ const freshMs = 400
 const leaseMs = 600
 /** Lifted stops are kept as long as a waiting job may need them for its clock. */
 const keptMs = 31 * 24 * 3_600_000
-const stopsMax = 1_000
+/** So many may hold at once. All of them together must fit into one message. */
+const stopsMax = 300
+/** Of lifted ones the newest stay: to stop must be possible however often it was done before. */
+const liftedMax = 200
 /** An order that has stood for so long without its record belongs to a gateway that died, or was stopped, in between. */
 const recordAfterMs = 1_000
 
@@ -127,9 +130,11 @@ export async function openControl(
 async function store(stops: Stops, stop: Stop): Promise<Stop> {
   await stops.change((now) => {
     if (now.some(({ id }) => id === stop.id)) return now
-    const kept = now.filter((one) => (one.resumed_at_ms ?? stop.at_ms) > stop.at_ms - keptMs)
-    if (kept.length >= stopsMax) throw new Error('too many stops: resume some first')
-    return [...kept, stop]
+    const holding = now.filter((one) => one.resumed_at_ms === undefined)
+    if (holding.length >= stopsMax) throw new BusError('too many stops: resume some first')
+    const gone = now.filter(({ resumed_at_ms: at }) => at !== undefined && at > stop.at_ms - keptMs)
+    const kept = new Set([...holding, ...gone.slice(-liftedMax)])
+    return [...now.filter((one) => kept.has(one)), stop]
   })
   return stops.all().find(({ id }) => id === stop.id) ?? stop
 }

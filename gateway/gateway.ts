@@ -22,21 +22,24 @@ import { pull, type Delivery, type Pull } from './pull.ts'
 import { openQueries, type Queries } from './queries.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
 import { gatewayConsumer, intakeStream, resultsStream } from './streams.ts'
-import { auditControlSubject } from './subjects.ts'
+import { checkServer } from './start-check.ts'
+import { recordKeys, recordStart } from './start-record.ts'
+import type { Finding } from './doctor-server.ts'
 import { createShadow } from './shadow.ts'
 import { openControl } from './control.ts'
 import { openOperators } from './operators.ts'
 import { createRunning } from './running.ts'
-import { createTickets, recordedKey } from './tickets.ts'
+import { createTickets } from './tickets.ts'
 import { startTimers, type Timers } from './timers.ts'
 import { parseTopology, placedAgents, type Topology } from './topology.ts'
-import { version } from './version.ts'
 import { startWatch, type Watch } from './watch.ts'
 
 type Phase = 'starting' | 'up' | 'draining'
 
 export type Gateway = {
   readonly httpUrl: string
+  /** The fatal findings about the server with which it started all the same. */
+  readonly accepted: readonly Finding[]
   /** Reads policy, tokens and certificate now, changed or not. */
   reload(): Promise<void>
   stop(): Promise<void>
@@ -62,6 +65,10 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const policies = await openPolicies({ file: policyFile, gateway, log, metrics, nowMs })
   const connected = await connect(config, (event) => event !== 'ping' && log.info({ event }, 'bus'))
   const bus = replace.bus?.(connected) ?? connected
+  const accepted = await checkServer(bus, config, topology, nowMs, log).catch(async (error: unknown) => {
+    await bus.close()
+    throw error
+  })
   const control = await openControl(bus, config.gateway, nowMs, (err) =>
     log.error({ err }, 'an order to stop is not on record yet'),
   )
@@ -97,7 +104,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   metrics.setFailMode(config.failMode)
   await policies.start(bus)
   metrics.setPolicy(policies.current().snapshot, true)
-  await recordStart(io)
+  await recordStart(io, accepted)
   keysChanged = () => recordKeys(io)
   const refusals = createRefusals(io)
   const watch = startWatch(io, [
@@ -114,7 +121,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const http = await openHttp(io, {
     queries: opened,
     refusals,
-    ready: () => checks(io, watch, keyring, phase),
+    ready: () => [...checks(io, watch, keyring, phase), acceptedCheck(accepted)],
   }).catch(async (error: unknown) => {
     opened.close()
     await bus.close()
@@ -134,6 +141,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   )
   return {
     httpUrl: http.url,
+    accepted,
     reload: async () => {
       await http.reload()
       await policies.reload()
@@ -245,46 +253,8 @@ function checks(io: Io, watch: Watch, keyring: Keyring, phase: Phase): ReadyChec
   ]
 }
 
-/** What this gateway decides with stands on record before it decides anything. */
-async function recordStart(io: Io): Promise<void> {
-  const { policy, config } = io
-  await note(io, auditControlSubject, 'sluice.gateway.start.v1', {
-    gateway: config.gateway,
-    version,
-    fail_mode: config.failMode,
-    fail_open_topics: config.failOpenTopics,
-    decision_timeout_ms: config.decisionTimeoutMs,
-    policy_snapshot: policy().snapshot,
-    source_hash: policy().sourceHash,
-    ...ticketKeys(io),
-  })
-  io.tickets.recorded(io.tickets.publicKeys().map(({ id }) => id))
-}
-
-/** `ticket_key` is the one that is signed with now. */
-function ticketKeys(io: Io): object {
-  const keys = io.tickets.publicKeys().map(recordedKey)
-  const now = new Date(io.nowMs()).toISOString()
-  return { ticket_key: keys.findLast(({ from }) => from <= now) ?? keys[0], ticket_keys: keys }
-}
-
-/** A new key is on record before anything is signed with it. */
-async function recordKeys(io: Io): Promise<void> {
-  const ids = io.tickets.publicKeys().map(({ id }) => id)
-  const { gateway } = io.config
-  await note(io, auditControlSubject, 'sluice.gateway.keys.v1', { gateway, ...ticketKeys(io) })
-  io.tickets.recorded(ids)
-  io.log.info({ keys: ids }, 'the key file was read again')
-}
-
-async function note(io: Io, subject: string, type: string, data: object): Promise<void> {
-  const body = JSON.stringify({
-    specversion: '1.0',
-    type,
-    source: `urn:sluice:${io.config.gateway}`,
-    time: new Date(io.nowMs()).toISOString(),
-    data,
-  })
-  const appended = await io.bus.append(subject, body)
-  if (appended.type !== 'stored') throw new Error('AUDIT is full')
+function acceptedCheck(accepted: readonly Finding[]): ReadyCheck {
+  const detail =
+    accepted.length === 0 ? 'none' : `accepted in writing: ${accepted.map(({ id }) => id).join(', ')}`
+  return { name: 'fatal_findings', ok: true, detail }
 }

@@ -53,6 +53,7 @@ export const settingShapes = {
     .int()
     .min(1)
     .max(29 * 86_400),
+  accept_findings: z.array(z.string().regex(/^[A-Za-z0-9_:.-]+$/, 'must be the id of a finding')),
   log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
   'limits.replicas': z.int().min(1).max(5),
   'limits.intake_jobs_max': Count,
@@ -125,6 +126,7 @@ export const defaults: { [Key in SettingKey]?: Setting<Key> } = {
   dispatch_timeout_sec: 300,
   'approvals.denial_cache_sec': 60,
   quarantine_expires_sec: 7 * 86_400,
+  accept_findings: [],
   log_level: 'info',
   'limits.replicas': defaultLimits.replicas,
   'limits.intake_jobs_max': defaultLimits.intakeJobsMax,

@@ -11,7 +11,7 @@ import { type Passwords } from './nats-conf.ts'
 import { startNatsProcess, type NatsProcess } from './nats-process.ts'
 import { freePort } from './ports.ts'
 import { startProvisionedNats } from './provisioned-nats.ts'
-import { demoWorkers, startWorker } from './workers.ts'
+import { demoWorkers, startWorker, type WorkerPlace } from './workers.ts'
 
 /** Everything that runs, so that each piece can say which process it is now. */
 export type Stack = {
@@ -69,7 +69,9 @@ export async function startStack(options: StackOptions, opened: Opened): Promise
   const nats = await openNats(options, opened)
   options.say(`nats-server: ${nats.url}`)
   const gateways = await openGateways(options, nats.url, opened)
-  const workers = options.demo ? await openWorkers(options, nats.url, opened) : []
+  const keysUrl = `${gateways[0]?.httpUrl ?? ''}/api/v1/keys`
+  const place = { natsUrl: nats.url, dataDir: options.dataDir, keysUrl }
+  const workers = options.demo ? await openWorkers(options, place, opened) : []
   return { nats, gateways, workers }
 }
 
@@ -140,12 +142,12 @@ async function startOnSomePort(
   throw new GatewayEnded(gateway.name, exitCodes.failed, `port ${httpPort} is taken`)
 }
 
-async function openWorkers(options: StackOptions, natsUrl: string, opened: Opened): Promise<string[]> {
+async function openWorkers(options: StackOptions, place: WorkerPlace, opened: Opened): Promise<string[]> {
   return Promise.all(
     demoWorkers(options.credentials).map(async ({ credential, program }) => {
       const name = credential.actor
       const log = logTo(options.dataDir, name)
-      const start = () => startWorker(credential, program, natsUrl, options.dataDir, log)
+      const start = () => startWorker(credential, program, place, log)
       opened.add(keepRunning(name, await start(), start, { say: options.say, restarted: () => undefined }))
       return name
     }),

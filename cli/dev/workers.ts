@@ -22,12 +22,18 @@ export function demoWorkers(
   })
 }
 
+/** Where a worker finds its server, its files, and the public keys of the gateways. */
+export type WorkerPlace = {
+  readonly natsUrl: string
+  readonly dataDir: string
+  readonly keysUrl: string
+}
+
 /** Starts one and waits until it says its first line, which means that it is listening. */
 export async function startWorker(
   credential: Credential,
   program: string,
-  natsUrl: string,
-  dataDir: string,
+  place: WorkerPlace,
   onLine: (line: string) => void,
 ): Promise<Running> {
   let heard = (): void => undefined
@@ -35,8 +41,8 @@ export async function startWorker(
   const child = await spawnLeashed({
     command: process.execPath,
     args: [program],
-    env: { ...process.env, ...workerEnvironment(credential, natsUrl, dataDir) },
-    cwd: dataDir,
+    env: { ...process.env, ...workerEnvironment(credential, place) },
+    cwd: place.dataDir,
     onLine: (line) => {
       heard()
       onLine(line)
@@ -50,7 +56,10 @@ export async function startWorker(
 }
 
 /** What a worker is told; the names are an interface, examples/ reads them. */
-function workerEnvironment(credential: Credential, natsUrl: string, dataDir: string): Record<string, string> {
+function workerEnvironment(
+  credential: Credential,
+  { natsUrl, dataDir, keysUrl }: WorkerPlace,
+): Record<string, string> {
   return {
     SLUICE_WORKER_URL: natsUrl,
     SLUICE_WORKER_USER: credential.user,
@@ -65,5 +74,6 @@ function workerEnvironment(credential: Credential, natsUrl: string, dataDir: str
     SLUICE_WORKER_STREAM: credential.stream ?? '',
     SLUICE_WORKER_CONSUMER: credential.consumer ?? '',
     SLUICE_WORKER_DATA_DIR: dataDir,
+    SLUICE_WORKER_KEYS_URL: keysUrl,
   }
 }

@@ -51,7 +51,7 @@ export async function startPrivateStack(say: (line: string) => void): Promise<Pr
     )
     return {
       ok: true,
-      place: { nats_url: nats.url, http_url: gateways[0]?.httpUrl ?? '', credentials },
+      place: { nats_url: nats.url, http_url: gateways[0]?.httpUrl ?? '', data_dir: dataDir, credentials },
       close,
     }
   } catch (error) {

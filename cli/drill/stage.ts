@@ -12,6 +12,8 @@ import { Miss, must } from './report.ts'
 export type Place = {
   readonly nats_url: string
   readonly http_url: string
+  /** Where its passwords and its workers' logs are. */
+  readonly data_dir: string
   readonly credentials: readonly Credential[]
 }
 

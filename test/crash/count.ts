@@ -52,7 +52,17 @@ type Rec = {
 /** One record with its place in the stream. */
 export type Link = { readonly entry: Entry; readonly record: Rec }
 
-const terminal = ['SUCCEEDED', 'DENIED', 'REJECTED', 'EXPIRED', 'DROPPED', 'FAILED', 'TIMED_OUT', 'CANCELLED']
+const terminal = [
+  'SUCCEEDED',
+  'DENIED',
+  'REJECTED',
+  'EXPIRED',
+  'DROPPED',
+  'FAILED',
+  'TIMED_OUT',
+  'CANCELLED',
+  'JOINED',
+]
 const dispatches = ['allowed', 'approved', 'retried']
 /** Two people decide about everything here: the slower one's refusal belongs on record. */
 const expectedRefusals = ['already_resolved']
@@ -65,27 +75,8 @@ const lateRefusals = ['late-result', 'stale-attempt']
  * worker may get again what it got in the server's last moment, by the same job and attempt. Nothing else.
  */
 export function count(seen: Seen, serverDied = false): Broken {
-  const broken: Broken = {
-    lost: [],
-    notEnded: [],
-    decidedTwice: [],
-    brokenChain: [],
-    dispatchedTwice: [],
-    dispatchedWithoutRecord: [],
-    dispatchedAfterEnd: [],
-    tooManyAttempts: [],
-    receivedTwice: [],
-    receivedUndispatched: [],
-    resolvedTwice: [],
-    toldOtherwise: [],
-    answeredOtherwise: [],
-    falseRecord: [],
-    endedOtherwise: [],
-  }
-  const chains = chainsOf(seen.audit)
-  for (const [job, links] of chains) countChain(broken, job, links)
-  countWork(broken, seen, chains, serverDied)
-  countPeople(broken, seen, chains, serverDied)
+  const broken = countRecords(seen, serverDied)
+  countPeople(broken, seen, chainsOf(seen.audit), serverDied)
   for (const { subject, body } of seen.audit) {
     const refuse = subject.startsWith('audit._refused.') ? (JSON.parse(body) as Rec).data.refuse : undefined
     if (refuse !== undefined && ![...expectedRefusals, ...(serverDied ? lateRefusals : [])].includes(refuse))
@@ -93,6 +84,33 @@ export function count(seen: Seen, serverDied = false): Broken {
   }
   return broken
 }
+
+/** What must hold whoever sends what: the chains, and what was dispatched under them. */
+export function countRecords(seen: Pick<Seen, 'audit' | 'work' | 'received'>, serverDied = false): Broken {
+  const broken = noneBroken()
+  const chains = chainsOf(seen.audit)
+  for (const [job, links] of chains) countChain(broken, job, links)
+  countWork(broken, seen, chains, serverDied)
+  return broken
+}
+
+const noneBroken = (): Broken => ({
+  lost: [],
+  notEnded: [],
+  decidedTwice: [],
+  brokenChain: [],
+  dispatchedTwice: [],
+  dispatchedWithoutRecord: [],
+  dispatchedAfterEnd: [],
+  tooManyAttempts: [],
+  receivedTwice: [],
+  receivedUndispatched: [],
+  resolvedTwice: [],
+  toldOtherwise: [],
+  answeredOtherwise: [],
+  falseRecord: [],
+  endedOtherwise: [],
+})
 
 /** The records of each job in the order in which they are stored; what stands beside the chains is left out. */
 export function chainsOf(audit: readonly Entry[]): ReadonlyMap<string, readonly Link[]> {
@@ -132,7 +150,7 @@ function countChain(broken: Broken, job: string, links: readonly Link[]): void {
 
 function countWork(
   broken: Broken,
-  { audit, work, received }: Seen,
+  { audit, work, received }: Pick<Seen, 'audit' | 'work' | 'received'>,
   chains: ReturnType<typeof chainsOf>,
   serverDied: boolean,
 ): void {
@@ -205,7 +223,7 @@ function countPeople(
 }
 
 /** What is left of a count when all is well. */
-export const nothingBroken: Broken = count({ audit: [], work: [], received: [], submitted: [], told: [] })
+export const nothingBroken: Broken = noneBroken()
 
 /** The first few of each kind, so that a failure can be read. */
 export function shown(broken: Broken): Record<string, string[]> {

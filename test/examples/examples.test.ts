@@ -26,8 +26,12 @@ beforeAll(async () => {
   gateway = await startGateway(await testConfig(nats, await readFile('deploy/policy.yaml', 'utf8')))
   agent = await nats.connect('demo')
   dataDir = await mkdtemp(join(tmpdir(), 'sluice-examples-'))
-  helpdesk = startExample('helpdesk-worker', [], workerEnvironment(nats, 'helpdesk-1', dataDir))
-  exec = startExample('exec-worker', [], workerEnvironment(nats, 'exec-1', dataDir))
+  helpdesk = startExample(
+    'helpdesk-worker',
+    [],
+    workerEnvironment(nats, 'helpdesk-1', dataDir, gateway.httpUrl),
+  )
+  exec = startExample('exec-worker', [], workerEnvironment(nats, 'exec-1', dataDir, gateway.httpUrl))
   await Promise.all([helpdesk.said('helpdesk worker helpdesk-1'), exec.said('exec worker exec-1')])
 })
 afterAll(async () => {
@@ -164,7 +168,7 @@ test('a worker that is asked to stop ends by itself with code 0', async () => {
     child,
     ended: over,
     said,
-  } = startExample('helpdesk-worker', [], workerEnvironment(nats, 'helpdesk-2', dataDir))
+  } = startExample('helpdesk-worker', [], workerEnvironment(nats, 'helpdesk-2', dataDir, gateway.httpUrl))
   await said('helpdesk worker helpdesk-2')
   child.kill('SIGTERM')
   expect((await over).code).toBe(0)

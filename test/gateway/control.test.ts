@@ -53,7 +53,7 @@ test('under load nothing is enabled later than a second after the order, on eith
       await Promise.all(Array.from({ length: 10 }, () => ask(agent, 'job.free.x', { payload: sent++ })))
     }
   })()
-  await new Promise((resolve) => setTimeout(resolve, 500))
+  await until(() => sent > 30)
   const stop = await order('stop', { scope: { kind: 'all' }, reason: 'incident 7' })
   await new Promise((resolve) => setTimeout(resolve, 2_000))
   going = false

@@ -61,6 +61,29 @@ test('the same words a second time are a second order', async () => {
   expect(second.id).not.toBe(first.id)
 })
 
+test('however often something was stopped and resumed before, it can be stopped again', async () => {
+  const scope = { kind: 'tenant', tenant: 'acme' }
+  const bucket = await nats.connect('gateway')
+  const before = await bucket.request(
+    '$JS.API.STREAM.MSG.GET.KV_gov_control',
+    JSON.stringify({ last_by_subj: '$KV.gov_control.stops' }),
+  )
+  const { data } = before.json<{ message: { data: string } }>().message
+  const holding = JSON.parse(Buffer.from(data, 'base64').toString()) as object[]
+  const at = Date.now()
+  const lifted = Array.from({ length: 1_500 }, (_, n) => ({
+    ...{ id: `old-${n}`, scope, by: 'demo-operator', reason: `round ${n}` },
+    ...{ at_ms: at, recorded_at_ms: at, draining_at_ms: at, resumed_at_ms: at },
+  }))
+  await bucket.request('$KV.gov_control.stops', JSON.stringify([...holding, ...lifted]))
+  const last = await asked('stop', { scope, reason: 'the last one' })
+  const { stops } = (await asked('list', {})) as unknown as { stops: Shown[] }
+  expect(stops.at(-1)).toEqual(last)
+  expect(stops.filter(({ id }) => id.startsWith('old-'))).toHaveLength(200)
+  // Those that hold are never among those that go.
+  expect(stops.filter(({ state }) => state === 'stopped').length).toBeGreaterThanOrEqual(3)
+})
+
 test.each([
   ['stop', { scope: { kind: 'everything' }, reason: 'x' }],
   ['stop', { scope: { kind: 'topic', pattern: 'job.>.x' }, reason: 'x' }],

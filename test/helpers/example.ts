@@ -50,7 +50,12 @@ export function clientEnvironment(nats: TestNats, user: string): Record<string, 
 }
 
 /** What `sluice dev` tells the demo workers. */
-export function workerEnvironment(nats: TestNats, user: string, dataDir: string): Record<string, string> {
+export function workerEnvironment(
+  nats: TestNats,
+  user: string,
+  dataDir: string,
+  httpUrl: string,
+): Record<string, string> {
   const pool = nats.topology.pools.find(({ workers }) => workers.includes(user))
   if (pool === undefined) throw new Error(`no pool has the worker ${user}`)
   return {
@@ -66,5 +71,6 @@ export function workerEnvironment(nats: TestNats, user: string, dataDir: string)
     SLUICE_WORKER_STREAM: 'WORK',
     SLUICE_WORKER_CONSUMER: pool.name,
     SLUICE_WORKER_DATA_DIR: dataDir,
+    SLUICE_WORKER_KEYS_URL: `${httpUrl}/api/v1/keys`,
   }
 }

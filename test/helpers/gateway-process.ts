@@ -18,6 +18,8 @@ export type GatewayProcess = {
   /** SIGSTOP: it holds what it holds and does nothing, as a machine that is suspended. */
   pause(): void
   resume(): void
+  /** Collects its garbage, now. */
+  collect(): void
   stop(): Promise<void>
 }
 
@@ -35,7 +37,7 @@ export async function startGatewayProcess(
   const up = new Promise<void>((resolve) => (ready = resolve))
   const child = await spawnLeashed({
     command: process.execPath,
-    args: [main],
+    args: ['--expose-gc', main],
     env: { ...process.env, SLUICE_TEST_GATEWAY: JSON.stringify(order) },
     cwd: projectRoot,
     onLine: (line) => {
@@ -56,6 +58,7 @@ export async function startGatewayProcess(
     },
     pause: () => void process.kill(child.pid, 'SIGSTOP'),
     resume: () => void process.kill(child.pid, 'SIGCONT'),
+    collect: () => void process.kill(child.pid, 'SIGUSR2'),
     stop: () => child.stop(),
   }
 }

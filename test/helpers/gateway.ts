@@ -54,6 +54,7 @@ export async function testConfig(
     failMode: 'closed',
     failOpenTopics: [],
     dispatchTimeoutSec: 300,
+    acceptFindings: [],
     quarantineExpiresSec: 7 * 86_400,
     limits: defaultLimits,
     approvals: testApprovals,
