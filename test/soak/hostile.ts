@@ -38,7 +38,7 @@ export function hostile(luck: Chance): Hostile {
   const text = (most: number): string =>
     String.fromCharCode(...Array.from({ length: luck.between(0, most) }, () => luck.between(0, 0xffff)))
   const name = (): string =>
-    Array.from({ length: luck.between(1, 24) }, () => pick([...'abcdefghij0123456789-_'])).join('')
+    Array.from({ length: luck.between(1, 24) }, () => pick('abcdefghij0123456789-_'.split(''))).join('')
   const bytes = (): Uint8Array =>
     Uint8Array.from({ length: luck.between(0, often(0.02) ? jobBytesMax : 400) }, () => luck.between(0, 255))
   const value = (depth: number): unknown => {

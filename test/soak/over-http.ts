@@ -5,7 +5,7 @@ import type { Told } from './over-nats.ts'
 
 /** Whoever reaches the port of a gateway: requests that are almost right, and bytes that are no request at all. */
 export type OverHttp = {
-  act(): Promise<void>
+  readonly act: () => Promise<void>
   readonly told: readonly Told[]
   /** Answers that no request may cause. */
   readonly failures: readonly string[]

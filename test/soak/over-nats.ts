@@ -16,7 +16,7 @@ export type Told = {
 /** Everybody on the bus who is not a gateway, each within what the server lets them do. */
 export type OverNats = {
   /** One hostile act, by somebody. */
-  act(): Promise<void>
+  readonly act: () => Promise<void>
   readonly told: readonly Told[]
   readonly received: readonly Received[]
   counts(): Readonly<Record<string, number>>
