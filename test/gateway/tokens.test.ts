@@ -97,6 +97,19 @@ describe('a tokens file says where it is wrong and what is meant', () => {
       ).toMatch(words)
   })
 
+  test('an approver of some tenants gets a token for no others', () => {
+    const limited = { ...topology, approverTenants: new Map([['demo-approver', ['acme']]]) }
+    const reaching = (tenants: string) =>
+      parseTokens(
+        't.yaml',
+        entry(`roles: [approver], tenants: ${tenants}`).replace(': p,', ': demo-approver,'),
+        limited,
+      )
+    expect(reaching('[acme]').ok).toBe(true)
+    for (const tenants of ['all', '[acme, default]'])
+      expect(JSON.stringify(reaching(tenants))).toContain('the topology gives this approver no others')
+  })
+
   test('no problem quotes a token or a hash, wherever somebody put it', () => {
     const token = newToken()
     for (const secret of [token, token.slice(4), hash, hash.toUpperCase()])

@@ -69,6 +69,12 @@ describe('the topology', () => {
       text.replace('name: fast', 'name: gw'),
       /name of the gateway/,
     ],
+    [
+      'an approver of no tenant',
+      text.replace('[ann]', '[{ name: ann, tenants: [nobody] }]'),
+      /'nobody' is not a tenant/,
+    ],
+    ['an approver of nothing', text.replace('[ann]', '[{ name: ann, tenants: [] }]'), /approvers\[0\]/],
     ['a topic that is no pattern', text.replace('job.slow.>', 'job.>.slow'), /last token/],
     ['a delivery of both kinds', text.replace('delivery: core', 'delivery: both'), /core, pull/],
   ])('does not load with %s', (_, changed, message) => {
