@@ -18,7 +18,7 @@ import { dispatchHeaders, jobHeaders, originHeaders, type Origin } from './heade
 import type { Io } from './io.ts'
 import { tellApprovers } from './notice.ts'
 import { release, quarantine } from './output.ts'
-import { dispatchBy, overtaken } from './stopped.ts'
+import { clearToDispatch, overtaken } from './stopped.ts'
 import { decisionSubject, dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
 
 /** What a cause brings along: the job's bytes while they stand nowhere else, the worker's output, whom to answer. */
@@ -112,9 +112,11 @@ async function dispatch(io: Io, at: Position, around: Around): Promise<JobEvent 
   if (body === 'altered') return { event: 'failed', limit: 'payload-altered' }
   const headers = await dispatchHeaders(io, at)
   if (await hasMovedOn(io, at)) return undefined
+  const cleared = await clearToDispatch(io, at, subject)
+  if ('instead' in cleared) return cleared.instead
+  const { leaveByMs } = cleared
   // The clock once more, with nothing that takes time between this look and the dispatch.
   if (io.nowMs() > untilMs) return tooLate(io, at, around, subject, untilMs)
-  const leaveByMs = dispatchBy(io, data)
   const appended = await io.bus.append(subject, body, {
     expect: 0,
     messageId: `${data.job_id}.${run.attempt}`,

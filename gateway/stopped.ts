@@ -33,14 +33,6 @@ export function mayLeaveBy(io: Io, { data }: AuditRecord): number | 'unknown' | 
   return io.control.leaveBy(stoppable(data), fresh) ?? 'unknown'
 }
 
-/** The same for the dispatch itself; throws if it must not be sent, and then the cause comes again. */
-export function dispatchBy(io: Io, data: RecordData): number {
-  const leaveByMs = io.control.leaveBy(stoppable(data), false)
-  if (leaveByMs === undefined)
-    throw new BusError('whether this is stopped must be asked again before it goes')
-  return leaveByMs
-}
-
 /**
  * The last look before a dispatch, and a look back at one whose acknowledgement came so late that an order may have been
  * first. What an order overtook does not run; if a worker has it already, it is told to stop, and the alarm says that it had.
@@ -53,6 +45,27 @@ export async function overtaken(io: Io, at: Position, subject: string): Promise<
   const enabledMs = (await io.bus.get('AUDIT', at.sequence))?.timeMs ?? Date.parse(at.record.time)
   if (dispatched !== undefined || isLate(enabledMs, stop)) await alarm(io, at, stop, enabledMs, dispatched)
   return { event: 'cancelled', by: stop.by, note: `stopped: ${stop.reason}` }
+}
+
+const looksMax = 5
+
+/**
+ * Until when the dispatch may leave this process, or what must follow instead because an order overtook it. Asked again here and
+ * not by the cause: whoever else carries out the same cause may have been refused meanwhile, and nobody would come again.
+ */
+export async function clearToDispatch(
+  io: Io,
+  at: Position,
+  subject: string,
+): Promise<{ readonly leaveByMs: number } | { readonly instead: JobEvent }> {
+  for (let look = 0; look < looksMax; look++) {
+    const leaveByMs = io.control.leaveBy(stoppable(at.record.data), false)
+    if (leaveByMs !== undefined) return { leaveByMs }
+    await io.control.read()
+    const instead = await overtaken(io, at, subject)
+    if (instead !== undefined) return { instead }
+  }
+  throw new BusError('whether this is stopped could not be learned in time')
 }
 
 /** Both times are the server's. An order that is not on record yet has nobody too late. */
