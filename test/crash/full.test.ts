@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+
 import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import { afterEach, expect, test } from 'vitest'
 
@@ -61,23 +63,26 @@ const eventsOf = async (job: string): Promise<string[]> =>
   (await readJob(nats, job)).map(({ data }) => data.event)
 const full = { type: 'DENY', rule_id: 'sluice.queue-full' }
 
+/** The same request would join the one that waits already. */
+const askAnew = (subject: string): Promise<Asked> => ask(agent, subject, {}, randomUUID())
+
 test('a full queue of approvals denies on record, says so, and takes the next job when there is room', async () => {
   await start({ limits: { approvalsPendingMax: 2 } })
-  const [first] = [await ask(agent, 'job.ask.x', {}), await ask(agent, 'job.ask.x', {})]
-  const refused = await ask(agent, 'job.ask.x', {})
+  const [first] = [await askAnew('job.ask.x'), await askAnew('job.ask.x')]
+  const refused = await askAnew('job.ask.x')
   expect(refused).toMatchObject({ state: 'DENIED', decision: full, next: 'retry' })
   expect((await readJob(nats, refused.job_id)).map(({ data }) => data.event)).toEqual(['parked', 'denied'])
   expect(await approve((first as Asked).job_id)).toBe('DISPATCHED')
-  expect((await ask(agent, 'job.ask.x', {})).state).toBe('PARKED')
+  expect((await askAnew('job.ask.x')).state).toBe('PARKED')
 })
 
 test('a job that waited its turn and then finds the approvals full takes nobody else’s copy with it', async () => {
   await start({ limits: { approvalsPendingMax: 2 } })
   // In both queues the sequences begin at 1: a removal in the wrong one would hit a parked job.
   await ask(agent, 'job.slow.run', {})
-  const slow = [await ask(agent, 'job.slow.ask', {}), await ask(agent, 'job.slow.ask', {})]
+  const slow = [await askAnew('job.slow.ask'), await askAnew('job.slow.ask')]
   expect(slow.map(({ state }) => state)).toEqual(['THROTTLED', 'THROTTLED'])
-  const parked = [await ask(agent, 'job.ask.x', {}), await ask(agent, 'job.ask.x', {})]
+  const parked = [await askAnew('job.ask.x'), await askAnew('job.ask.x')]
   for (const { job_id } of slow) {
     const events = await until(async () => {
       const records = await readJob(nats, job_id)
