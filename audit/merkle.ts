@@ -6,11 +6,19 @@ import { sha256 } from '../policy/digest.ts'
  */
 
 const leafMark = Buffer.from([0])
-const nodeMark = Buffer.from([1])
+const hashBytes = 32
+const node = Buffer.alloc(1 + 2 * hashBytes, 1)
 
-export const leafHash = (leaf: Uint8Array): Buffer => sha256(Buffer.concat([leafMark, leaf]))
-const nodeHash = (left: Uint8Array, right: Uint8Array): Buffer =>
-  sha256(Buffer.concat([nodeMark, left, right]))
+/** Text is hashed as UTF-8. */
+export function leafHash(leaf: string | Uint8Array): Buffer {
+  return sha256(typeof leaf === 'string' ? `\0${leaf}` : Buffer.concat([leafMark, leaf]))
+}
+
+function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
+  node.set(left, 1)
+  node.set(right, 1 + hashBytes)
+  return sha256(node)
+}
 
 /** A whole tree over leaf hashes: its root and every leaf's way up to it (RFC 6962, 2.1.1). */
 export type Tree = { readonly root: Buffer; readonly paths: readonly (readonly Buffer[])[] }

@@ -1,7 +1,7 @@
-import { canonicalJson } from '../policy/digest.ts'
 import type { Decision } from '../policy/evaluate.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { OutputTerms } from '../policy/rule.ts'
+import { canonicalText, isInOrder } from './canonical-text.ts'
 import type {
   Approval,
   Dispatch,
@@ -67,62 +67,6 @@ export type NextRecord = {
   readonly nowMs: number
 }
 
-/** Every key of a record's data, in the order in which it is written. */
-const dataKeys = [
-  'actor',
-  'approval',
-  'by',
-  'causes',
-  'decision',
-  'dispatch',
-  'evaluator',
-  'event',
-  'facts',
-  'hash_key',
-  'input',
-  'job_deadline',
-  'job_hash',
-  'job_id',
-  'job_seq',
-  'joined',
-  'limit',
-  'note',
-  'output',
-  'payload',
-  'places',
-  'policy',
-  'quarantine',
-  'received_at',
-  'resolution',
-  'result',
-  'state',
-  'tenant',
-  'terminal',
-  'throttle',
-  'topic',
-  'trace_id',
-] as const satisfies readonly (keyof RecordData)[]
-
-/** What later records need to know without a second read. */
-const carriedKeys: ReadonlySet<keyof RecordData> = new Set<keyof RecordData>([
-  'actor',
-  'approval',
-  'dispatch',
-  'facts',
-  'hash_key',
-  'job_deadline',
-  'job_hash',
-  'job_id',
-  'output',
-  'payload',
-  'places',
-  'received_at',
-  'resolution',
-  'tenant',
-  'topic',
-  'trace_id',
-])
-
 /** The record that the event makes of the one before; undefined where the life cycle has no such move. */
 export function recordNext(next: NextRecord): AuditRecord | undefined {
   const { last, event, nowMs } = next
@@ -133,20 +77,10 @@ export function recordNext(next: NextRecord): AuditRecord | undefined {
   const decision = 'decision' in event ? event.decision : before?.decision
   if (to === undefined || decision === undefined) return undefined
   const job_seq = before === undefined ? 0 : before.job_seq + 1
-  const made: Partial<RecordData> = {
-    event: event.event,
-    job_seq,
-    state: { from, to },
-    causes: before === undefined ? [next.cause] : [...before.causes, next.cause],
-    decision: bounded(decision),
-  }
   const terminal = isTerminal(to) ? terminalOf(to, job_seq, opened, nowMs) : undefined
-  const data = assembled(
-    [terminal === undefined ? made : { ...made, terminal }, told(event)],
-    before ?? opened,
-  )
+  const causes = before === undefined ? [next.cause] : [...before.causes, next.cause]
   return {
-    data,
+    data: assembled(event, before ?? opened, { causes, decision, job_seq, state: { from, to }, terminal }),
     id: `${opened.job_id}.${job_seq}`,
     source: `urn:sluice:${next.gateway}`,
     specversion: '1.0',
@@ -156,20 +90,71 @@ export function recordNext(next: NextRecord): AuditRecord | undefined {
   }
 }
 
-/** Key by key in the order of the bytes: assigning is many times cheaper than spreading and sorting, on the hottest path there is. */
-function assembled(news: readonly Partial<RecordData>[], before: Partial<RecordData>): RecordData {
-  const data: Record<string, unknown> = {}
-  for (const key of dataKeys) {
-    let value: unknown
-    for (const part of news) value ??= part[key]
-    if (value === undefined && carriedKeys.has(key)) value = before[key]
-    if (value !== undefined) data[key] = value
+/**
+ * Written out key by key in the order of the bytes, what is absent too: one shape for all records, and nothing to sort, on the
+ * hottest path there is. What later records need to know is carried on, so that nobody has to read twice.
+ */
+function assembled(
+  event: JobEvent,
+  before: Opened & Partial<RecordData>,
+  made: Pick<RecordData, 'causes' | 'decision' | 'job_seq' | 'state'> & {
+    readonly terminal: RecordData['terminal'] | undefined
+  },
+): RecordData {
+  const told: Partial<RecordData> = event
+  const grounds: Partial<Evidence> | undefined = 'evidence' in event ? event.evidence : undefined
+  const data: { [Key in keyof Required<RecordData>]: RecordData[Key] | undefined } = {
+    actor: before.actor,
+    approval: told.approval ?? before.approval,
+    by: told.by,
+    causes: made.causes,
+    decision: inOrder(made.decision),
+    dispatch: told.dispatch ?? before.dispatch,
+    evaluator: grounds?.evaluator,
+    event: event.event,
+    facts: grounds?.facts ?? before.facts,
+    hash_key: before.hash_key,
+    input: grounds?.input,
+    job_deadline: before.job_deadline,
+    job_hash: before.job_hash,
+    job_id: before.job_id,
+    job_seq: made.job_seq,
+    joined: told.joined,
+    limit: told.limit,
+    note: told.note,
+    output: told.output ?? before.output,
+    payload: before.payload,
+    places: told.places ?? before.places,
+    policy: grounds?.policy,
+    quarantine: told.quarantine,
+    received_at: before.received_at,
+    resolution: told.resolution ?? before.resolution,
+    result: told.result,
+    state: made.state,
+    tenant: before.tenant,
+    terminal: made.terminal,
+    throttle: told.throttle,
+    topic: before.topic,
+    trace_id: before.trace_id,
   }
-  return data as unknown as RecordData
+  return data as RecordData
 }
 
-function told(event: JobEvent): Partial<RecordData> {
-  return 'evidence' in event ? { ...(event as Partial<RecordData>), ...event.evidence } : event
+const ordered = new WeakMap<Decision, Decision>()
+
+/**
+ * The decision as it stands on record. Most jobs share theirs with others, so each is put in order once. A policy may match a
+ * job with thousands of rules; the record names the first ones in byte order and stays small.
+ */
+function inOrder(decision: Decision): Decision {
+  const known = ordered.get(decision)
+  if (known !== undefined) return known
+  const isFit = decision.matched.length <= matchedMax && isInOrder(decision)
+  const text = isFit ? '' : canonicalText({ ...decision, matched: decision.matched.slice(0, matchedMax) })
+  const made = isFit ? decision : (JSON.parse(text) as Decision)
+  ordered.set(decision, made)
+  ordered.set(made, made)
+  return made
 }
 
 function terminalOf(status: State, job_seq: number, opened: Opened, nowMs: number): RecordData['terminal'] {
@@ -177,15 +162,9 @@ function terminalOf(status: State, job_seq: number, opened: Opened, nowMs: numbe
   return { duration_ms, events: job_seq + 1, status }
 }
 
-/** A policy may match a job with thousands of rules; the record names the first ones in byte order and stays small. */
-function bounded(decision: Decision): Decision {
-  if (decision.matched.length <= matchedMax) return decision
-  return { ...decision, matched: decision.matched.slice(0, matchedMax) }
-}
-
 /** The record's bytes as they are stored: RFC 8785, one line. */
 export function encodeRecord(record: AuditRecord): string {
-  return canonicalJson(record)
+  return canonicalText(record)
 }
 
 /** What `encodeRecord` wrote. Records come from a stream that only gateways can write, so the shape is not checked again. */

@@ -1,5 +1,6 @@
 import { sign, verify, type KeyObject } from 'node:crypto'
 import { canonicalJson, jobHash, sha256Hex } from '../policy/digest.ts'
+import { canonicalText } from './canonical-text.ts'
 import { growTree, leafHash, rootFromPath } from './merkle.ts'
 
 /**
@@ -37,7 +38,7 @@ export function keyId(publicKey: KeyObject): string {
 
 /** One ticket for each dispatch, in order: `v1.<key id>.<index>.<size>.<path>.<signature>`. */
 export function signTickets(dispatches: readonly Dispatched[], privateKey: KeyObject, id: string): string[] {
-  const tree = growTree(dispatches.map((dispatch) => leafHash(Buffer.from(canonicalJson(dispatch)))))
+  const tree = growTree(dispatches.map((dispatch) => leafHash(canonicalText(dispatch))))
   const signature = sign(null, signedBytes(tree.root), privateKey).toString('base64url')
   return dispatches.map((_dispatch, index) => {
     const path = Buffer.concat(tree.paths[index] ?? []).toString('base64url')
@@ -116,7 +117,7 @@ function verifyTicket(
   const hashes = Array.from({ length: bytes.length / hashBytes }, (_, at) =>
     bytes.subarray(at * hashBytes, (at + 1) * hashBytes),
   )
-  const leaf = leafHash(Buffer.from(canonicalJson(dispatched)))
+  const leaf = leafHash(canonicalText(dispatched))
   const root = rootFromPath(leaf, Number(index), Number(size), hashes)
   if (root === undefined) return 'malformed-ticket'
   return verify(null, signedBytes(root), key, Buffer.from(signature, 'base64url'))

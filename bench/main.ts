@@ -7,16 +7,19 @@ import { exitCodes } from '../cli/exit-codes.ts'
 import { approvalsTable, runApprovals } from './approvals.ts'
 import { benchPolicy } from './policy-suite.ts'
 import { runPipeline } from './pipeline.ts'
+import { pipelineMarkdown, writeTable } from './document.ts'
 import { describeMachine, describeVersions, pipelineTable } from './report.ts'
 import type { Load } from './round.ts'
+import { runTimers, timersTable } from './timers.ts'
 
-const help = `usage: npm run bench -- [pipeline] [policy] [approvals] [--json] [options]
+const help = `usage: npm run bench -- [pipeline] [policy] [approvals] [timers] [--json] [options]
 
 pipeline   jobs from an agent's publish to a worker's receipt: through the gate, through the two bare writes,
            through a relay that stores nothing; one after the other in every round, medians of the rounds
 policy     the evaluator at 10 to 100000 rules beside JSON.parse of the same jobs, and beside other engines
            with the same rules and jobs; one after the other in every round, medians of the rounds
 approvals  the first page of the list, resolving one and a restart, while many jobs wait for a person
+timers     how late parked jobs expire, all at about the same time and beside a steady load
 
   --json             one line of JSON on standard output
   --rounds N         default 5
@@ -28,9 +31,10 @@ approvals  the first page of the list, resolving one and a restart, while many j
   --cpu-prof FOLDER  a processor profile of each governed gateway
   --sizes N,N        policy: numbers of rules, default 10,100,1000,10000,100000
   --peer-sizes N,N   policy: those at which other engines run as well, default 10,100,1000,10000; 0 is none
-  --parked N         approvals: jobs that wait meanwhile, default 10000
+  --parked N         approvals, timers: jobs that wait for a person, default 10000
   --calls N          approvals: pages listed and jobs resolved, default 500
-  --write            policy: put the table into docs/benchmarks.md`
+  --steady N         timers: other jobs a second, default 500
+  --write            pipeline, policy: put the table into docs/benchmarks.md`
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
@@ -49,6 +53,7 @@ export async function run(args: readonly string[]): Promise<number> {
     sizes: 'text',
     'peer-sizes': 'text',
     parked: 'text',
+    steady: 'text',
     calls: 'text',
     write: 'flag',
   })
@@ -84,21 +89,30 @@ export async function run(args: readonly string[]): Promise<number> {
     ? await runPipeline({ ...read, binary, profileDir, say }).catch(whyNot)
     : null
   if (pipeline === undefined) return exitCodes.failed
-  const { parked, calls } = read
+  const { parked, calls, steadyPerSec } = read
   const approvals = suites.includes('approvals')
     ? await runApprovals({ binary, profileDir, parked, calls, say }).catch(whyNot)
     : null
   if (approvals === undefined) return exitCodes.failed
+  const timers = suites.includes('timers')
+    ? await runTimers({ binary, profileDir, parked, steadyPerSec, say }).catch(whyNot)
+    : null
+  if (timers === undefined) return exitCodes.failed
   const versions = await describeVersions(found.nats)
+  if (given.flags.has('write') && pipeline !== null)
+    await writeTable('pipeline', pipelineMarkdown(pipeline, machine, versions))
   if (given.flags.has('json')) {
-    const figures = Object.entries({ pipeline, approvals, policy }).filter(([, suite]) => suite !== null)
+    const figures = Object.entries({ pipeline, approvals, timers, policy }).filter(
+      ([, suite]) => suite !== null,
+    )
     console.log(JSON.stringify({ ...Object.fromEntries(figures), machine, versions }))
   } else {
     console.log(
       `${machine.cpu}, ${machine.cores} cores; Node ${versions.node}, nats-server ${versions.nats_server}\n`,
     )
     if (pipeline !== null) console.log(`${pipelineTable(pipeline)}\n`)
-    if (approvals !== null) console.log(approvalsTable(approvals))
+    if (approvals !== null) console.log(`${approvalsTable(approvals)}\n`)
+    if (timers !== null) console.log(timersTable(timers))
   }
   return exitCodes.ok
 }
@@ -109,7 +123,7 @@ function whyNot(error: unknown): undefined {
   say(`bench: ${error instanceof Error ? error.message : String(error)}${cause}`)
 }
 
-const names: readonly string[] = ['pipeline', 'policy', 'approvals']
+const names: readonly string[] = ['pipeline', 'policy', 'approvals', 'timers']
 
 function unknownSuite(rest: readonly string[]): string | undefined {
   const unknown = rest.find((name) => !names.includes(name))
@@ -124,15 +138,18 @@ const defaults = {
   'open-rate': 1_000,
   window: 4_096,
   parked: 10_000,
+  steady: 500,
   calls: 500,
 }
 const countMax = 2_000_000
 /** The worker says only every so often what it got; a smaller window would run dry in between. */
 const windowMin = 256
 
+type Waiting = { parked: number; calls: number; steadyPerSec: number }
+
 function readLoad(
   text: Readonly<Record<string, string>>,
-): { ok: true; rounds: number; parked: number; calls: number; load: Load } | { ok: false; problem: string } {
+): ({ ok: true; rounds: number; load: Load } & Waiting) | { ok: false; problem: string } {
   const values = { ...defaults }
   for (const name of Object.keys(defaults) as (keyof typeof defaults)[]) {
     const value = Number(text[name] ?? defaults[name])
@@ -147,6 +164,7 @@ function readLoad(
     rounds: values.rounds,
     parked: values.parked,
     calls: values.calls,
+    steadyPerSec: values.steady,
     load: {
       warmUp: values['warm-up'],
       jobs: values.jobs,

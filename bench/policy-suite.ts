@@ -1,7 +1,5 @@
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Arguments } from '../cli/arguments.ts'
-import { projectRoot } from '../cli/dev/project.ts'
+import { writeTable } from './document.ts'
 import { policyTable, versionOf } from './policy-report.ts'
 import { runPolicy, type PolicyFigures } from './policy.ts'
 import { describeMachine } from './report.ts'
@@ -27,7 +25,7 @@ export async function benchPolicy(
   })
   const machine = describeMachine()
   const table = await policyTable(figures, machine)
-  if (flags.has('write')) await writeTable(table)
+  if (flags.has('write')) await writeTable('policy', table)
   if (!flags.has('json')) console.log(`${table}\n`)
   else if (!beside) {
     const names = Object.keys(figures.peers)
@@ -46,16 +44,4 @@ function numbers(text: string): number[] {
   if (found.some((number) => !Number.isInteger(number) || number < 0 || number > 200_000))
     throw new Error(`${text} is no list of numbers of rules`)
   return found.filter((number) => number > 0)
-}
-
-const begin = '<!-- policy figures: npm run bench -- policy --write -->'
-const end = '<!-- end of policy figures -->'
-
-async function writeTable(table: string): Promise<void> {
-  const file = join(projectRoot, 'docs', 'benchmarks.md')
-  const page = await readFile(file, 'utf8')
-  const [before, rest] = page.split(begin)
-  const after = rest?.split(end)[1]
-  if (before === undefined || after === undefined) throw new Error(`${file} has no place for the figures`)
-  await writeFile(file, `${before}${begin}\n\n${table}\n\n${end}${after}`)
 }

@@ -58,14 +58,21 @@ export async function provisioned(binary: string): Promise<Provisioned> {
   }
 }
 
+/** What is not as everywhere: the policy's file, or the program that runs the gateway. */
+export type Instead = { policy?: string; program?: readonly string[] }
+
 /** Starts a gateway with the demo's policy and waits until it is up; throws its last words if it does not come up. */
-export async function serve(server: Provisioned, profileDir: string | undefined): Promise<Serving> {
+export async function serve(
+  server: Provisioned,
+  profileDir: string | undefined,
+  instead: Instead = {},
+): Promise<Serving> {
   const settings = {
     profile: 'dev',
     gateway: 'bench-1',
     'nats-url': server.url,
     'http-port': '0',
-    policy: deployed('policy.yaml'),
+    policy: instead.policy ?? deployed('policy.yaml'),
     topology: deployed('topology.yaml'),
     keys: server.keys,
   }
@@ -78,8 +85,7 @@ export async function serve(server: Provisioned, profileDir: string | undefined)
     command: process.execPath,
     args: [
       ...profile,
-      join(projectRoot, 'dist', 'cli', 'main.js'),
-      'serve',
+      ...(instead.program ?? [join(projectRoot, 'dist', 'cli', 'main.js'), 'serve']),
       ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
     ],
     env: { ...process.env, SLUICE_NATS_PASSWORD: server.login('gateway').password },

@@ -1,6 +1,7 @@
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 import { startNatsProcess } from '../cli/dev/nats-process.ts'
 import { gatewayConsumer, intakeStream } from '../gateway/streams.ts'
@@ -24,12 +25,18 @@ export type GroundOptions = { binary: string; profileDir: string | undefined }
 const readyWithinMs = 30_000
 
 /** The gateway as `sluice serve` runs it, with the demo's policy, accounts and streams. */
-export async function governed({ binary, profileDir }: GroundOptions): Promise<Ground> {
+export async function governed(
+  { binary, profileDir }: GroundOptions,
+  tickets: 'with tickets' | 'without tickets' = 'with tickets',
+): Promise<Ground> {
   const server = await provisioned(binary)
-  const gateway = await serve(server, profileDir).catch(async (error: unknown) => {
-    await server.stop()
-    throw error
-  })
+  const without = { program: [fileURLToPath(new URL('./ticketless-gateway.js', import.meta.url))] }
+  const gateway = await serve(server, profileDir, tickets === 'with tickets' ? {} : without).catch(
+    async (error: unknown) => {
+      await server.stop()
+      throw error
+    },
+  )
   return {
     agent: server.login('demo'),
     worker: server.login('helpdesk-1'),

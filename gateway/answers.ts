@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import { jobIdFromMessageId } from '../policy/job-id.ts'
 import type { Heard } from './message.ts'
 import { answerAgain } from './duplicate.ts'
@@ -13,9 +13,14 @@ export type Answers = { readonly waiting: number }
 
 type Asker = { readonly reply: string }
 
+/** Below this, copying the body costs less than a hash in two parts. */
+const copiedMax = 4_096
+
 /** Recomputed from the stored copy, which has no reply subject; headers are left out because the import may add one. */
 export function answerKey(subject: string, messageId: string, body: Uint8Array): string {
-  return createHash('sha256').update(`${subject}\0${messageId}\0`).update(body).digest('base64url')
+  const named = Buffer.from(`${subject}\0${messageId}\0`)
+  if (body.length > copiedMax) return createHash('sha256').update(named).update(body).digest('base64url')
+  return hash('sha256', Buffer.concat([named, body]), 'base64url')
 }
 
 /** Replies leave only for the server's own routed reply subjects: anything else could be aimed at somebody. */
@@ -72,21 +77,18 @@ export function openAnswers(io: Io): Answers {
     if (messageId !== '') later(lookAfterMs, undefined)
     later(io.config.decisionTimeoutMs, notDecided)
   })
-  bus.subscribe('decision.>', undefined, (message) => {
+  io.decisions.hear((said) => {
     // Headers are read only when somebody here waits for an answer.
     if (waiting === 0) return
-    const key = message.header('Sluice-Answer-Key')
+    const key = said.header('Sluice-Answer-Key')
     const asker = key === '' ? undefined : take(key)
     if (asker === undefined) return
     const place = {
-      stream: message.header('Sluice-Stream'),
-      seq: Number(message.header('Sluice-Sequence')),
-      duplicate: message.header('Sluice-Duplicate') === 'true',
+      stream: said.header('Sluice-Stream'),
+      seq: Number(said.header('Sluice-Sequence')),
+      duplicate: said.header('Sluice-Duplicate') === 'true',
     }
-    bus.publish(
-      asker.reply,
-      JSON.stringify({ ...place, ...JSON.parse(Buffer.from(message.body).toString()) }),
-    )
+    bus.publish(asker.reply, JSON.stringify({ ...place, ...JSON.parse(Buffer.from(said.body).toString()) }))
   })
   return {
     get waiting() {

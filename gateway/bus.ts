@@ -1,14 +1,6 @@
-import {
-  connect,
-  nkeyAuthenticator,
-  nuid,
-  type ConnectionOptions,
-  type Msg,
-  type MsgHdrs,
-} from '@nats-io/transport-node'
+import { connect, nkeyAuthenticator, nuid, type ConnectionOptions, type Msg } from '@nats-io/transport-node'
 import {
   BusError,
-  heardFrom,
   parseAck,
   storedFromApi,
   type Appended,
@@ -18,6 +10,7 @@ import {
   type Stored,
 } from './message.ts'
 import { watchLeaving } from './leaving.ts'
+import { frameSender, heardFrom, numberBehind } from './wire.ts'
 
 /**
  * The only file that knows the NATS client. Everything else speaks of appends, messages and requests.
@@ -61,6 +54,7 @@ export type BusOptions = {
 
 const askTimeoutMs = 5_000
 const sweepEveryMs = 250
+const noHeaders: AppendOptions = {}
 
 type Waiting = {
   readonly heard: (message: Msg) => void
@@ -72,7 +66,7 @@ type Waiting = {
 type Ask = <T>(
   subject: string,
   body: Uint8Array | string,
-  headers: MsgHdrs | undefined,
+  options: AppendOptions,
   timeoutMs: number,
   read: (message: Msg) => T,
 ) => Promise<T>
@@ -81,7 +75,7 @@ type Ask = <T>(
 export async function connectBus(options: BusOptions): Promise<Bus> {
   const nc = await connect(connectionOptions(options))
   const leaving = watchLeaving(nc, () => void nc.reconnect().catch(() => undefined))
-  const waiting = new Map<string, Waiting>()
+  const waiting = new Map<number, Waiting>()
   const reconnects: (() => void)[] = []
   const inboxRoot = `${options.inboxPrefix}.${nuid.next()}`
   let up = true
@@ -93,10 +87,11 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     for (const entry of entries) entry.reject(new BusError(why))
   }
   const acks = `${inboxRoot}.a.`
+  const send = frameSender(nc)
   nc.subscribe(`${acks}*`, {
     callback: (error, message) => {
       if (error !== null) return
-      const key = message.subject.slice(acks.length)
+      const key = numberBehind(message, acks.length)
       const entry = waiting.get(key)
       if (entry === undefined) return
       waiting.delete(key)
@@ -125,10 +120,10 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     }
   }
   void watch() // Ends with the connection.
-  const ask: Ask = (subject, body, headers, timeoutMs, read) =>
+  const ask: Ask = (subject, body, options, timeoutMs, read) =>
     new Promise((resolve, reject) => {
       if (!up) return reject(new BusError('disconnected: nothing was sent', 503))
-      const key = (counter++).toString(36)
+      const key = counter++
       const heard = (message: Msg): void => {
         try {
           resolve(read(message))
@@ -138,7 +133,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       }
       waiting.set(key, { heard, reject, deadlineMs: performance.now() + timeoutMs })
       try {
-        nc.publish(subject, body, { reply: acks + key, headers: headers as MsgHdrs })
+        send(subject, acks + String(key), options, body)
       } catch (error) {
         waiting.delete(key)
         reject(new BusError(error instanceof Error ? error.message : 'publish failed'))
@@ -155,14 +150,10 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     connected: () => up && !nc.isClosed(),
     append: (subject, body, append = {}) =>
       leaving.inTime(append.leaveByMs)
-        ? ask(subject, body, appendHeaders(append), askTimeoutMs, ({ data }) => parseAck(data))
+        ? ask(subject, body, append, askTimeoutMs, ({ data }) => parseAck(data))
         : Promise.reject(new BusError('too late: nothing was sent')),
-    publish: (subject, body, headers, reply) => {
-      const options: { headers?: MsgHdrs; reply?: string } = {}
-      if (headers !== undefined) options.headers = natsHeaders(headers)
-      if (reply !== undefined) options.reply = reply
-      nc.publish(subject, body, options)
-    },
+    publish: (subject, body, headers, reply = '') =>
+      send(subject, reply, headers === undefined ? noHeaders : { headers }, body),
     request: (subject, body, timeoutMs = askTimeoutMs) => requestJson(ask, subject, body, timeoutMs),
     last: async (stream, subject) =>
       storedFromApi(
@@ -225,27 +216,6 @@ function connectionOptions(options: BusOptions): ConnectionOptions {
   }
 }
 
-/**
- * Headers as the wire has them (ADR-4). The client's own header object costs as much as everything else about a publish
- * together; of what is passed to `publish` it only calls `encode()`.
- */
-function natsHeaders(headers: Headers, more = ''): MsgHdrs {
-  let text = 'NATS/1.0\r\n'
-  for (const name in headers) text += `${name}: ${headers[name] ?? ''}\r\n`
-  if (/[\r\n]/.test(Object.values(headers).join(''))) throw new Error('a header value has a line break')
-  const bytes = Buffer.from(`${text}${more}\r\n`)
-  return { encode: () => bytes } as unknown as MsgHdrs
-}
-
-function appendHeaders(options: AppendOptions): MsgHdrs | undefined {
-  if (options.expect === undefined && options.messageId === undefined && options.headers === undefined)
-    return undefined
-  const expected =
-    options.expect === undefined ? '' : `Nats-Expected-Last-Subject-Sequence: ${options.expect}\r\n`
-  const messageId = options.messageId === undefined ? '' : `Nats-Msg-Id: ${options.messageId}\r\n`
-  return natsHeaders(options.headers ?? {}, expected + messageId)
-}
-
 function requestJson(
   ask: Ask,
   subject: string,
@@ -253,7 +223,7 @@ function requestJson(
   timeoutMs: number,
 ): Promise<Record<string, unknown>> {
   const payload = body === undefined ? '' : JSON.stringify(body)
-  return ask(subject, payload, undefined, timeoutMs, (message) => {
+  return ask(subject, payload, noHeaders, timeoutMs, (message) => {
     if (isUnheard(message)) throw new BusError(`${subject}: nobody answers here`, 503)
     const answer = JSON.parse(message.string()) as Record<string, unknown>
     const error = answer['error'] as { err_code?: number; description?: string } | undefined
@@ -278,7 +248,7 @@ async function missing<T>(answer: Promise<T>): Promise<T | undefined> {
 
 function directGet(ask: Ask, stream: string, sequence: number): Promise<Stored | undefined> {
   const question = JSON.stringify({ seq: sequence })
-  return ask(`$JS.API.DIRECT.GET.${stream}`, question, undefined, askTimeoutMs, (message) => {
+  return ask(`$JS.API.DIRECT.GET.${stream}`, question, noHeaders, askTimeoutMs, (message) => {
     if (message.headers?.code === 404) return undefined
     const found = heardFrom(message)
     if (found.status !== 0)

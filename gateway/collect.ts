@@ -5,8 +5,8 @@ import { constraintsHash, shortHash } from '../policy/digest.ts'
 import { detectorsSnapshot, scan } from '../policy/scan.ts'
 import type { Position } from './chain.ts'
 import { nextAttempt } from './decide.ts'
+import type { Delivery } from './delivery.ts'
 import type { Io } from './io.ts'
-import type { Delivery } from './pull.ts'
 import type { Refusals } from './refusals.ts'
 import { isResultToken, outputHash, saltOf } from './salt.ts'
 import { step } from './step.ts'
@@ -84,19 +84,19 @@ function proposal(
   )
   const action = unproven || kept ? 'quarantine' : scanned.action
   const result: Result = {
-    worker: subject.worker,
-    attempt: run.attempt,
-    status: failed ? 'error' : 'ok',
     action,
+    attempt: run.attempt,
+    detectors: detectorsSnapshot,
     findings: unproven
       ? [
           ...scanned.findings,
           { detector: 'constraints-echo', class: 'constraint', count: 1, action: 'quarantine' },
         ]
       : scanned.findings,
-    detectors: detectorsSnapshot,
-    output_hash: outputHash(saltOf(io.keys, data), scanned.output),
     output_bytes: delivery.body.length,
+    output_hash: outputHash(saltOf(io.keys, data), scanned.output),
+    status: failed ? 'error' : 'ok',
+    worker: subject.worker,
   }
   if (tooLarge) return { event: 'failed', limit: 'max_output_bytes', result }
   if (failed) return afterFailure(io, data, 'error', result)

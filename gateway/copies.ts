@@ -32,11 +32,22 @@ function copyOf(io: Io, record: AuditRecord): Promise<{ body: Uint8Array; sequen
  * Removes the waiting copy of the state this record left, and the one that was its cause, after the next copy is
  * acknowledged.
  */
-export async function removeCopy(
+export function removeCopy(
   io: Io,
   at: Position,
   copy?: WaitingCopy,
   keptIn?: WaitingStream,
+): Promise<undefined> | undefined {
+  // Most jobs never wait, and have left no copy.
+  if (copy === undefined && at.record.data.state.from === 'RECEIVED') return undefined
+  return removeCopies(io, at, copy, keptIn)
+}
+
+async function removeCopies(
+  io: Io,
+  at: Position,
+  copy: WaitingCopy | undefined,
+  keptIn: WaitingStream | undefined,
 ): Promise<undefined> {
   if (copy !== undefined && copy.stream !== keptIn) await io.bus.remove(copy.stream, copy.sequence)
   const { state, terminal, dispatch: run } = at.record.data

@@ -237,7 +237,7 @@ export function firstAttempt(io: Io, opened: Opened, constraints: Constraints | 
   const pool = poolFor(io.topology, opened.topic)
   if (pool === undefined) return `no worker pool serves ${opened.topic}`
   const attempts_max = 1 + (constraints?.max_retries ?? 0)
-  return { pool: pool.name, attempt: 1, attempts_max, deadline: deadline(io, opened, constraints) }
+  return { attempt: 1, attempts_max, deadline: deadline(io, opened, constraints), pool: pool.name }
 }
 
 /** The next attempt after a failed one, or undefined when none is left. */
@@ -256,20 +256,28 @@ function deadline(io: Io, opened: Opened, constraints: Constraints | null): stri
   return new Date(Math.min(nowMs + runtimeSec * 1_000, own)).toISOString()
 }
 
+type Input = NonNullable<Evidence['input']>
+
+function inputOf(job: Job, { tags, truths }: Evaluation): Input {
+  const input: { [Key in keyof Input]: Input[Key] | undefined } = {
+    capability: job.capability,
+    labels: Object.fromEntries(
+      job.labels.size < 2 ? job.labels : [...job.labels].toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    ),
+    requires: job.requires,
+    risk_tags: tags,
+    truths: truths.size === 0 ? undefined : Object.fromEntries(truths),
+  }
+  return input as Input
+}
+
 /** What the evaluator read, for the record. */
 function evidenceOf(io: Io, job: Job, decided: Decided): Evidence {
   return {
+    // Keys in the order of the record's bytes, here and below, so that nothing has to be sorted.
     policy: { source_hash: decided.policy.sourceHash },
     evaluator: { name: 'sluice', version },
-    input: {
-      risk_tags: decided.evaluation.tags,
-      labels: Object.fromEntries(job.labels),
-      ...(job.capability === undefined ? {} : { capability: job.capability }),
-      ...(job.requires === undefined ? {} : { requires: job.requires }),
-      ...(decided.evaluation.truths.size === 0
-        ? {}
-        : { truths: Object.fromEntries(decided.evaluation.truths) }),
-    },
-    facts: { now_ms: decided.nowMs, granted: decided.granted, fail_mode: io.config.failMode },
+    input: inputOf(job, decided.evaluation),
+    facts: { fail_mode: io.config.failMode, granted: decided.granted, now_ms: decided.nowMs },
   }
 }

@@ -7,6 +7,8 @@ import { createChain } from './chain.ts'
 import { collect } from './collect.ts'
 import { commandCause, carryOutCommand } from './resolve.ts'
 import { decodeCommand } from './command.ts'
+import { createDecisions } from './decisions.ts'
+import type { Delivery } from './delivery.ts'
 import type { Config } from './config.ts'
 import { openHttp, type ReadyCheck } from './http.ts'
 import { intercept, type Owner } from './intercept.ts'
@@ -18,7 +20,7 @@ import { createMetrics } from './metrics.ts'
 import { describe } from './policy-file.ts'
 import { openPolicies } from './policies.ts'
 import { createPending, waitingRow } from './pending.ts'
-import { pull, type Delivery, type Pull } from './pull.ts'
+import { pull, type Pull } from './pull.ts'
 import { openQueries, type Queries } from './queries.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
 import { gatewayConsumer, intakeStream, resultsStream } from './streams.ts'
@@ -29,7 +31,7 @@ import { createShadow } from './shadow.ts'
 import { openControl } from './control.ts'
 import { openOperators } from './operators.ts'
 import { createRunning } from './running.ts'
-import { createTickets } from './tickets.ts'
+import { createTickets, type Tickets } from './tickets.ts'
 import { startTimers, type Timers } from './timers.ts'
 import { parseTopology, placedAgents, type Topology } from './topology.ts'
 import { startWatch, type Watch } from './watch.ts'
@@ -51,7 +53,10 @@ const intakePerAgentPerSecMax = 20_000
 const commandTriesMax = 20
 
 /** What a test puts in the place of the real thing. */
-export type Replacements = Partial<Pick<Io, 'evaluate' | 'nowMs'>> & { readonly bus?: (bus: Bus) => Bus }
+export type Replacements = Partial<Pick<Io, 'evaluate' | 'nowMs'>> & {
+  readonly bus?: (bus: Bus) => Bus
+  readonly tickets?: (tickets: Tickets) => Tickets
+}
 
 /** Everything open, in the order in which it depends on each other; `stop` goes the other way round. */
 export async function startGateway(config: Config, replace: Replacements = {}): Promise<Gateway> {
@@ -73,6 +78,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     log.error({ err }, 'an order to stop is not on record yet'),
   )
   const pending = createPending()
+  const tickets = createTickets(keyring.current, nowMs)
   let timers: Timers | undefined
   let queries: Queries | undefined
   const io: Io = {
@@ -85,13 +91,14 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     pending,
     limiter: createLimiter(bus),
     running: createRunning(bus),
+    decisions: createDecisions(bus),
     control,
     config,
     topology,
     get keys() {
       return keyring.current()
     },
-    tickets: createTickets(keyring.current, nowMs),
+    tickets: replace.tickets?.(tickets) ?? tickets,
     log,
     metrics,
     policy: () => policies.current(),

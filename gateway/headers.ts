@@ -1,5 +1,6 @@
 import type { State } from '../audit/lifecycle.ts'
 import { constraintsHash, sha256Hex } from '../policy/digest.ts'
+import type { Decision } from '../policy/evaluate.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { Headers } from './message.ts'
 import type { Position } from './chain.ts'
@@ -8,10 +9,28 @@ import { resultToken, saltOf } from './salt.ts'
 
 const reasonCharsMax = 512
 
+/** What the headers say about a decision; most jobs share theirs with others, so it is made once for each. */
+type Told = { readonly reason: string; readonly constraints: string; readonly constraintsHash: string }
+
+const told = new WeakMap<Decision, Told>()
+
+function toldOf(decision: Decision): Told {
+  const known = told.get(decision)
+  if (known !== undefined) return known
+  const made = {
+    reason: oneLine(decision.reason),
+    constraints: JSON.stringify(decision.constraints ?? {}),
+    constraintsHash: constraintsHash(decision.constraints),
+  }
+  told.set(decision, made)
+  return made
+}
+
 /** What a parked, waiting or dispatched message says about its job; the body is the job's own bytes. */
-export function jobHeaders(io: Io, at: Position): Headers {
+export function jobHeaders(io: Io, at: Position): Record<string, string> {
   const { data } = at.record
   const { decision } = data
+  const { reason, constraints, constraintsHash: hash } = toldOf(decision)
   return {
     'Sluice-Job': data.job_id,
     'Sluice-Topic': data.topic,
@@ -19,11 +38,11 @@ export function jobHeaders(io: Io, at: Position): Headers {
     'Sluice-Actor': data.actor.id,
     'Sluice-Decision': String(at.sequence),
     'Sluice-Rule': decision.rule_id,
-    'Sluice-Reason': oneLine(decision.reason),
+    'Sluice-Reason': reason,
     'Sluice-Policy': decision.policy_snapshot,
     'Sluice-Job-Hash': data.job_hash,
-    'Sluice-Constraints': JSON.stringify(decision.constraints ?? {}),
-    'Sluice-Constraints-Hash': constraintsHash(decision.constraints),
+    'Sluice-Constraints': constraints,
+    'Sluice-Constraints-Hash': hash,
     'Sluice-Job-Salt': saltOf(io.keys, data).toString('hex'),
     traceparent: traceparent(data.trace_id, data.job_id),
   }
@@ -35,25 +54,25 @@ export async function dispatchHeaders(io: Io, at: Position): Promise<Headers> {
   const run = data.dispatch
   if (run === undefined) throw new Error(`record ${at.record.id} dispatches nothing`)
   const attempt = String(run.attempt)
-  return {
-    ...jobHeaders(io, at),
-    'Sluice-Attempt': attempt,
-    'Sluice-Deadline': run.deadline,
-    'Sluice-Result-Token': resultToken(
-      io.keys,
-      { job: data.job_id, attempt: run.attempt, decisionSequence: at.sequence },
-      io.nowMs(),
-    ),
-    'Sluice-Ticket': await io.tickets.sign({
-      job: data.job_id,
-      topic: data.topic,
-      attempt,
-      decision: String(at.sequence),
-      job_hash: data.job_hash,
-      constraints_hash: constraintsHash(data.decision.constraints),
-      deadline: run.deadline,
-    }),
-  }
+  const ticket = io.tickets.sign({
+    attempt,
+    constraints_hash: toldOf(data.decision).constraintsHash,
+    deadline: run.deadline,
+    decision: String(at.sequence),
+    job: data.job_id,
+    job_hash: data.job_hash,
+    topic: data.topic,
+  })
+  const headers: Record<string, string> = jobHeaders(io, at)
+  headers['Sluice-Attempt'] = attempt
+  headers['Sluice-Deadline'] = run.deadline
+  headers['Sluice-Result-Token'] = resultToken(
+    io.keys,
+    { job: data.job_id, attempt: run.attempt, decisionSequence: at.sequence },
+    io.nowMs(),
+  )
+  headers['Sluice-Ticket'] = await ticket
+  return headers
 }
 
 /** The stored submission behind a decision, so that the gateway which holds the question can answer it. */
@@ -61,10 +80,10 @@ export type Origin = { readonly stream: string; readonly sequence: number; reado
 
 /** What a message on `decision.>` says beside its body. */
 export function originHeaders(job: JobId, state: State, origin: Origin | undefined): Headers {
-  const headers = { 'Sluice-Job': job, 'Sluice-State': state }
-  if (origin === undefined) return headers
+  if (origin === undefined) return { 'Sluice-Job': job, 'Sluice-State': state }
   return {
-    ...headers,
+    'Sluice-Job': job,
+    'Sluice-State': state,
     'Sluice-Answer-Key': origin.key,
     'Sluice-Stream': origin.stream,
     'Sluice-Sequence': String(origin.sequence),

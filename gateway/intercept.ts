@@ -7,16 +7,16 @@ import { topicProblem } from '../policy/topic.ts'
 import { answerKey } from './answers.ts'
 import { beforeParking } from './asking.ts'
 import { decide, deny } from './decide.ts'
+import type { Delivery } from './delivery.ts'
 import { answerAgain, isSameJob } from './duplicate.ts'
 import { originHeaders } from './headers.ts'
 import type { Io } from './io.ts'
 import { currentTenantKey } from './keys.ts'
-import type { Delivery } from './pull.ts'
 import type { Refusals } from './refusals.ts'
 import { saltOf } from './salt.ts'
 import { step, type Cause } from './step.ts'
 import { stopOf } from './stopped.ts'
-import { decisionSubject, parseSubmission, type Submission } from './subjects.ts'
+import { parseSubmission, type Submission } from './subjects.ts'
 
 const topicCharsOnRecord = 256
 
@@ -59,18 +59,8 @@ function answerFlood(io: Io, opened: Opened, cause: Cause, refusal: Refusal): vo
   io.metrics.refused('flood')
   const { decision } = deny(io, refusal.ruleId, `${refusal.reason}; too many such messages: only counted`)
   const { job_id, trace_id, job_hash, actor } = opened
-  io.bus.publish(
-    decisionSubject(actor.id, job_id),
-    JSON.stringify({
-      job_id,
-      trace_id,
-      state: 'DENIED',
-      job_hash,
-      decision,
-      next: 'change_request',
-    } satisfies Answer),
-    originHeaders(job_id, 'DENIED', cause.around.origin),
-  )
+  const answer: Answer = { job_id, trace_id, state: 'DENIED', job_hash, decision, next: 'change_request' }
+  io.decisions.say(actor.id, job_id, answer, originHeaders(job_id, 'DENIED', cause.around.origin))
 }
 
 type Parsed = { readonly ok: true; readonly job: Job } | { readonly ok: false; readonly refusal: Refusal }
@@ -141,7 +131,7 @@ function openedFrom(
     tenant,
     topic,
     trace_id: traceOf(parsed, delivery, job_id),
-    actor: { type: 'agent', id: agent, auth: delivery.stream === 'JOBS_HTTP' ? 'http' : 'nats' },
+    actor: { auth: delivery.stream === 'JOBS_HTTP' ? 'http' : 'nats', id: agent, type: 'agent' },
     job_hash: jobHash(salt, submission.topic, delivery.body),
     hash_key,
     payload: { bytes: delivery.body.length },
@@ -176,9 +166,8 @@ async function again(
       cause: cause.id,
     })
   }
-  io.bus.publish(
-    decisionSubject(submission.agent, cause.job),
-    JSON.stringify(answerAgain(io, record, submission.topic, delivery.body)),
-    { ...originHeaders(cause.job, record.data.state.to, cause.around.origin), 'Sluice-Duplicate': 'true' },
-  )
+  io.decisions.say(submission.agent, cause.job, answerAgain(io, record, submission.topic, delivery.body), {
+    ...originHeaders(cause.job, record.data.state.to, cause.around.origin),
+    'Sluice-Duplicate': 'true',
+  })
 }

@@ -4,6 +4,7 @@ import type { Bus } from './bus.ts'
 import type { Chain } from './chain.ts'
 import type { Control } from './control.ts'
 import type { Config } from './config.ts'
+import type { Decisions } from './decisions.ts'
 import type { Keys } from './keys.ts'
 import type { Limiter } from './limiter.ts'
 import type { Log } from './log.ts'
@@ -22,6 +23,7 @@ export type Io = {
   readonly limiter: Limiter
   readonly running: Running
   readonly pending: Pending
+  readonly decisions: Decisions
   readonly control: Control
   readonly config: Config
   readonly topology: Topology

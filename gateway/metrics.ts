@@ -67,18 +67,24 @@ export function createMetrics(): Metrics {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
-  const decisions = new Counter({
-    name: 'sluice_decisions_total',
-    help: 'First decisions on jobs, by outcome and the rule that it is named after.',
-    labelNames: ['decision', 'rule_id'] as const,
+  const countDecision = tally(
+    {
+      name: 'sluice_decisions_total',
+      help: 'First decisions on jobs, by outcome and the rule that it is named after.',
+      labelNames: ['decision', 'rule_id'],
+    },
     registers,
-  })
-  const dispatches = new Counter({
-    name: 'sluice_dispatches_total',
-    help: 'Attempts handed to a worker pool, redeliveries included.',
-    labelNames: ['pool'] as const,
+    (key) => ({ decision: key.slice(0, key.indexOf(' ')), rule_id: key.slice(key.indexOf(' ') + 1) }),
+  )
+  const countDispatch = tally(
+    {
+      name: 'sluice_dispatches_total',
+      help: 'Attempts handed to a worker pool, redeliveries included.',
+      labelNames: ['pool'],
+    },
     registers,
-  })
+    (pool) => ({ pool }),
+  )
   const refusals = new Counter({
     name: 'sluice_refused_total',
     help: 'Acts that were refused, by code.',
@@ -112,12 +118,15 @@ export function createMetrics(): Metrics {
     help: 'Evaluations that threw; each is a recorded denial unless the fail mode is open.',
     registers,
   })
-  const events = new Counter({
-    name: 'sluice_job_events_total',
-    help: 'Records appended to job chains, by event.',
-    labelNames: ['event'] as const,
+  const countEvent = tally(
+    {
+      name: 'sluice_job_events_total',
+      help: 'Records appended to job chains, by event.',
+      labelNames: ['event'],
+    },
     registers,
-  })
+    (event) => ({ event }),
+  )
   const expired = new Counter({
     name: 'sluice_approvals_expired_total',
     help: 'Approvals that nobody resolved in time; the jobs were not run.',
@@ -132,8 +141,8 @@ export function createMetrics(): Metrics {
     return ruleId
   }
   return {
-    decided: ({ type, rule_id }) => decisions.inc({ decision: type, rule_id: boundedRuleId(rule_id) }),
-    dispatched: (pool) => dispatches.inc({ pool }),
+    decided: ({ type, rule_id }) => countDecision(`${type} ${boundedRuleId(rule_id)}`),
+    dispatched: (pool) => countDispatch(pool),
     refused: (code) => {
       refusals.inc({ code })
       if (bypassCodes.has(code)) bypass.inc()
@@ -143,13 +152,31 @@ export function createMetrics(): Metrics {
     evaluated: (seconds) => duration.observe(seconds),
     evaluationFailed: () => evaluationErrors.inc(),
     moved: (event, from) => {
-      events.inc({ event })
+      countEvent(event)
       if (event === 'expired' && from === 'PARKED') expired.inc()
     },
     ...gauges,
     text: () => registry.metrics(),
     contentType: registry.contentType,
   }
+}
+
+/** A counter by one key, which `labelsOf` reads at a scrape: the library's own look-up of labels costs more than the rest of a count. */
+function tally<Label extends string>(
+  options: { readonly name: string; readonly help: string; readonly labelNames: readonly Label[] },
+  registers: Registry[],
+  labelsOf: (key: string) => Record<Label, string>,
+): (key: string) => void {
+  const fresh = new Map<string, number>()
+  const counter: Counter<Label> = new Counter({
+    ...options,
+    registers,
+    collect: () => {
+      for (const [key, count] of fresh) counter.inc(labelsOf(key), count)
+      fresh.clear()
+    },
+  })
+  return (key) => void fresh.set(key, (fresh.get(key) ?? 0) + 1)
 }
 
 type Gauges = Pick<

@@ -1,4 +1,4 @@
-import { answerFrom, type Answer } from '../audit/answer.ts'
+import { answerFrom } from '../audit/answer.ts'
 import { levelOf, stillDue } from '../audit/approval.ts'
 import type { JobEvent } from '../audit/event.ts'
 import type { AuditRecord, RecordData } from '../audit/record.ts'
@@ -19,7 +19,7 @@ import type { Io } from './io.ts'
 import { tellApprovers } from './notice.ts'
 import { release, quarantine } from './output.ts'
 import { clearToDispatch, overtaken } from './stopped.ts'
-import { decisionSubject, dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
+import { dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
 
 /** What a cause brings along: the job's bytes while they stand nowhere else, the worker's output, whom to answer. */
 export type Around = {
@@ -111,7 +111,7 @@ async function dispatch(io: Io, at: Position, around: Around): Promise<JobEvent 
   }
   if (body === 'altered') return { event: 'failed', limit: 'payload-altered' }
   const headers = await dispatchHeaders(io, at)
-  if (await hasMovedOn(io, at)) return undefined
+  if (isLate(io, at) && (await hasMovedOn(io, at))) return undefined
   const cleared = await clearToDispatch(io, at, subject)
   if ('instead' in cleared) return cleared.instead
   const { leaveByMs } = cleared
@@ -149,9 +149,10 @@ async function tooLate(
   return { event: 'timed_out', limit: 'not-dispatched' }
 }
 
+const isLate = (io: Io, at: Position): boolean => io.nowMs() - Date.parse(at.record.time) >= lateMs
+
 /** Whoever acts long after the record was written may have been stopped meanwhile, and others moved the job on. */
 async function hasMovedOn(io: Io, at: Position): Promise<boolean> {
-  if (io.nowMs() - Date.parse(at.record.time) < lateMs) return false
   const newest = await io.chain.last(at.record.data.job_id)
   if (newest === undefined || newest.sequence === at.sequence) return false
   await removeLeftCopies(io, newest)
@@ -194,7 +195,7 @@ async function keep(
   const body = around.body ?? (await bodyOf(io, at.record))
   if (body === undefined || body === 'altered')
     return denied('sluice.error', `the job's bytes are ${body ?? 'gone'}`, data)
-  if (await hasMovedOn(io, at)) return undefined
+  if (isLate(io, at) && (await hasMovedOn(io, at))) return undefined
   const appended = await io.bus.append(subject, body, { expect: before?.sequence ?? 0, headers })
   if (appended.type === 'refused')
     return denied('sluice.queue-full', `the ${stream} queue is full: try again later`, data)
@@ -234,11 +235,7 @@ function notify(io: Io, record: AuditRecord, around: Around): void {
   // The released output says it; and who is reminded is no news for the agent.
   if (['succeeded', 'reminded', 'escalated'].includes(data.event)) return
   const headers = originHeaders(data.job_id, data.state.to, around.origin)
-  io.bus.publish(
-    decisionSubject(data.actor.id, data.job_id),
-    JSON.stringify(answerFrom(record, io.nowMs())),
-    headers,
-  )
+  io.decisions.say(data.actor.id, data.job_id, answerFrom(record, io.nowMs()), headers)
 }
 
 /** Who asked the same as somebody before gets that one's answer, as it is by now, and learns what his own is called. */
@@ -246,9 +243,10 @@ async function answerJoined(io: Io, data: RecordData, joined: JobId, around: Aro
   const first = await io.chain.last(joined)
   if (first === undefined) throw new Error(`${data.job_id} joined ${joined}, which is on no record`)
   const answer = answerFrom(first.record, io.nowMs())
-  io.bus.publish(
-    decisionSubject(data.actor.id, data.job_id),
-    JSON.stringify({ ...answer, duplicate: true, joined_as: data.job_id } satisfies Answer),
+  io.decisions.say(
+    data.actor.id,
+    data.job_id,
+    { ...answer, duplicate: true, joined_as: data.job_id },
     { ...originHeaders(data.job_id, answer.state, around.origin), 'Sluice-Duplicate': 'true' },
   )
 }

@@ -1,25 +1,6 @@
 import type { Bus } from './bus.ts'
+import { parseDelivery, type Delivery } from './delivery.ts'
 import type { Heard } from './message.ts'
-
-/** A message of a stream, delivered to one of the gateways; it comes again until somebody acknowledges it. */
-export type Delivery = {
-  readonly stream: string
-  readonly subject: string
-  readonly sequence: number
-  /** Nanoseconds since the epoch at which the server stored it, from the ack subject (ADR-15). */
-  readonly storedNs: bigint
-  readonly storedMs: number
-  readonly deliveries: number
-  readonly body: Uint8Array
-  header(name: string): string
-  ack(): void
-  /** Lets go of body and headers: what is held for a long time is only acknowledged later. */
-  forget(): void
-  /** Starts `ack_wait` anew: the message is still in hand. */
-  working(): void
-  /** Asks for the message again after `delayMs` (a whole number: a fractional delay fires at once). */
-  nak(delayMs: number): void
-}
 
 export type PullOptions = {
   readonly stream: string
@@ -42,9 +23,8 @@ const lostAfterMs = expiresMs + 5_000
 const backoffMs = 250
 const retryMs = 1_000
 
-const nothing = new Uint8Array()
-
-type Request = { remaining: number; deadlineMs: number }
+/** Asked for, and when the last of it has come or never will. */
+type Request = { readonly batch: number; readonly endsAtMs: number }
 
 /**
  * Keeps up to `inFlightMax` messages of a durable pull consumer in work, and asks for more only as they are finished.
@@ -52,7 +32,10 @@ type Request = { remaining: number; deadlineMs: number }
  */
 export function pull(bus: Bus, options: PullOptions): Pull {
   const api = `$JS.API.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`
+  const quarter = options.inFlightMax >> 2
   const requests = new Map<string, Request>()
+  /** Messages that the server still owes us. */
+  let asked = 0
   let running = true
   let inFlight = 0
   let counter = 0
@@ -62,19 +45,13 @@ export function pull(bus: Bus, options: PullOptions): Pull {
   let wake: NodeJS.Timeout | undefined
   let drained: (() => void) | undefined
 
-  const outstanding = (): number => {
-    let sum = 0
-    for (const request of requests.values()) sum += request.remaining
-    return sum
-  }
   const laterIn = (delayMs: number): void => {
     wake ??= setTimeout(() => {
       wake = undefined
       refill()
     }, delayMs)
   }
-  const roomNow = (): number => {
-    const room = options.inFlightMax - inFlight - outstanding()
+  const allowed = (room: number): number => {
     if (options.ratePerSec === undefined) return room
     const nowMs = performance.now()
     allowance = Math.min(
@@ -82,18 +59,20 @@ export function pull(bus: Bus, options: PullOptions): Pull {
       allowance + ((nowMs - allowanceAtMs) * options.ratePerSec) / 1_000,
     )
     allowanceAtMs = nowMs
-    return Math.min(room, Math.floor(allowance) - outstanding())
+    return Math.min(room, Math.floor(allowance) - asked)
   }
   const refill = (): void => {
+    const room = options.inFlightMax - inFlight - asked
+    // Small pulls cost as much as large ones: while others are open, wait until a quarter is free.
+    if (asked > 0 && room < quarter) return
     if (!running || !bus.connected()) return
     if (options.open?.() === false || performance.now() < pausedUntilMs) return laterIn(backoffMs)
-    const batch = roomNow()
-    if (batch < 1)
-      return outstanding() === 0 && inFlight < options.inFlightMax ? laterIn(backoffMs) : undefined
-    // Small pulls cost as much as large ones: while others are open, wait until a quarter is free.
-    if (batch < options.inFlightMax >> 2 && outstanding() > 0) return
+    const batch = allowed(room)
+    if (batch < 1) return asked === 0 && inFlight < options.inFlightMax ? laterIn(backoffMs) : undefined
+    if (asked > 0 && batch < quarter) return
     const key = (counter++).toString(36)
-    requests.set(key, { remaining: batch, deadlineMs: performance.now() + lostAfterMs })
+    requests.set(key, { batch, endsAtMs: performance.now() + lostAfterMs })
+    asked += batch
     bus.publish(
       api,
       JSON.stringify({ batch, expires: expiresMs * 1_000_000 }),
@@ -101,16 +80,16 @@ export function pull(bus: Bus, options: PullOptions): Pull {
       `${inboxRoot}.${key}`,
     )
   }
-  // A delivery carries its stream's subject, not the request's: the server serves the oldest request first.
-  const delivered = (): void => {
-    for (const [key, request] of requests) {
-      if (--request.remaining <= 0) requests.delete(key)
-      return
-    }
-  }
-  const ended = (key: string, status: number): void => {
+  /**
+   * Which request a delivery belongs to cannot be seen: it carries its stream's subject, and servers may serve open requests
+   * in turn. So only the sum is kept, and a request that ends early says how much of it was not served.
+   */
+  const ended = (key: string, message: Heard): void => {
+    const request = requests.get(key)
     requests.delete(key)
-    if (status !== 408 && status !== 404) pausedUntilMs = performance.now() + backoffMs
+    const unserved = message.header('Nats-Pending-Messages')
+    asked = Math.max(0, asked - (unserved === '' ? (request?.batch ?? 0) : Number(unserved)))
+    if (message.status !== 408 && message.status !== 404) pausedUntilMs = performance.now() + backoffMs
     refill()
   }
   const work = async (delivery: Delivery): Promise<void> => {
@@ -132,8 +111,8 @@ export function pull(bus: Bus, options: PullOptions): Pull {
       if (delivery === undefined)
         return message.status === 100
           ? undefined
-          : ended(message.subject.slice(inboxRoot.length + 1), message.status)
-      delivered()
+          : ended(message.subject.slice(inboxRoot.length + 1), message)
+      if (asked > 0) asked--
       // Asked for before the door closed: whoever finds it open again gets it.
       if (!running || options.open?.() === false) return delivery.nak(retryMs)
       allowance--
@@ -143,11 +122,17 @@ export function pull(bus: Bus, options: PullOptions): Pull {
     .slice(0, -'.*'.length)
   bus.onReconnect(() => {
     requests.clear()
+    asked = 0
     refill()
   })
   const guard = setInterval(() => {
     const nowMs = performance.now()
-    for (const [key, request] of requests) if (request.deadlineMs < nowMs) requests.delete(key)
+    let open = 0
+    for (const [key, { batch, endsAtMs }] of requests)
+      if (endsAtMs < nowMs) requests.delete(key)
+      else open += batch
+    // A word of the server that was lost, or that said less than it meant, must not hold up anything for long.
+    asked = Math.min(asked, open)
     refill()
   }, 1_000)
   guard.unref()
@@ -160,32 +145,5 @@ export function pull(bus: Bus, options: PullOptions): Pull {
       if (wake !== undefined) clearTimeout(wake)
       if (inFlight > 0) await new Promise<void>((resolve) => (drained = resolve))
     },
-  }
-}
-
-/** `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time ns>.<pending>`; the newer form has two more tokens in front. */
-function parseDelivery(bus: Bus, stream: string, message: Heard): Delivery | undefined {
-  const { reply } = message
-  if (!reply.startsWith('$JS.ACK.')) return undefined
-  const tokens = reply.split('.')
-  const at = tokens.length > 9 ? 6 : 4
-  const storedNs = BigInt(tokens[at + 3] ?? '0')
-  let held: Heard | undefined = message
-  return {
-    stream,
-    subject: message.subject,
-    sequence: Number(tokens[at + 1]),
-    storedNs,
-    storedMs: Number(storedNs / 1_000_000n),
-    deliveries: Number(tokens[at]),
-    get body() {
-      return held?.body ?? nothing
-    },
-    header: (name) => held?.header(name) ?? '',
-    forget: () => (held = undefined),
-    ack: () => bus.publish(reply, ''),
-    working: () => bus.publish(reply, '+WPI'),
-    nak: (delayMs) =>
-      bus.publish(reply, delayMs > 0 ? `-NAK {"delay":${Math.round(delayMs) * 1_000_000}}` : '-NAK'),
   }
 }

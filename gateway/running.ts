@@ -18,13 +18,24 @@ type Entry = readonly [job: string, untilMs: number]
 const conflictsMax = 30
 
 /** The places that a job needs: one of every matching rule that limits concurrency, each with its own limit. */
-export function placesOf(policy: Policy, matched: readonly string[]): Place[] {
+export function placesOf(policy: Policy, matched: readonly string[]): readonly Place[] {
+  const all = limitedPlaces(policy)
+  if (all.length === 0) return all
   const ids = new Set(matched)
-  return policy.rules.flatMap(({ id, constraints }) =>
-    ids.has(id) && constraints?.max_concurrency !== undefined
-      ? [{ ruleId: id, max: constraints.max_concurrency }]
-      : [],
+  return all.filter(({ ruleId }) => ids.has(ruleId))
+}
+
+const limited = new WeakMap<Policy, readonly Place[]>()
+
+/** Every rule that limits concurrency; a policy may have very many rules and hardly ever has many of these. */
+function limitedPlaces(policy: Policy): readonly Place[] {
+  const known = limited.get(policy)
+  if (known !== undefined) return known
+  const made = policy.rules.flatMap(({ id, constraints }) =>
+    constraints?.max_concurrency === undefined ? [] : [{ ruleId: id, max: constraints.max_concurrency }],
   )
+  limited.set(policy, made)
+  return made
 }
 
 export function createRunning(bus: Bus): Running {

@@ -45,10 +45,14 @@ export type Submission = { readonly tenant: string; readonly agent: string; read
 
 /** `job.<tenant>.<agent>.<topic...>` or `http....`; the topic may still be anything and is checked by the caller. */
 export function parseSubmission(subject: string): Submission | undefined {
-  const tokens = subject.split('.')
-  const [first, tenant, agent] = tokens
-  if ((first !== 'job' && first !== 'http') || tokens.length < 4) return undefined
-  return { tenant: tenant ?? '', agent: agent ?? '', topic: `job.${tokens.slice(3).join('.')}` }
+  const first = subject.indexOf('.')
+  const second = subject.indexOf('.', first + 1)
+  const third = subject.indexOf('.', second + 1)
+  if (first < 0 || second < 0 || third < 0) return undefined
+  const door = subject.slice(0, first)
+  if (door !== 'job' && door !== 'http') return undefined
+  const tenant = subject.slice(first + 1, second)
+  return { tenant, agent: subject.slice(second + 1, third), topic: `job.${subject.slice(third + 1)}` }
 }
 
 export type ResultSubject = { readonly pool: string; readonly worker: string; readonly job: JobId }
@@ -63,8 +67,10 @@ export function parseResult(subject: string): ResultSubject | undefined {
 
 /** The job in the last two tokens, as on `gov.command.`, `approvals.pending.`, `gov.throttled.`; `skip` more stand behind it. */
 export function trailingJob(subject: string, skip = 0): JobId | undefined {
-  const tokens = subject.split('.')
-  return parseJobId(tokens.slice(tokens.length - 2 - skip, tokens.length - skip).join('.'))
+  let end = subject.length
+  for (let skipped = 0; skipped < skip; skipped++) end = subject.lastIndexOf('.', end - 1)
+  const dot = subject.lastIndexOf('.', end - 1)
+  return parseJobId(subject.slice(subject.lastIndexOf('.', dot - 1) + 1, end))
 }
 
 /** `approvals.resolve.<approver>.<tenant>.<id>`. */

@@ -11,7 +11,7 @@ export type Submitted =
   | { readonly type: 'answered'; readonly answer: Answer; readonly duplicate: boolean }
   | { readonly type: 'unavailable'; readonly detail: string }
 
-type Listener = (message: Heard) => void
+type Listener = (said: Heard) => void
 const listeners = new WeakMap<Io, Map<JobId, Set<Listener>>>()
 
 /** Hears every decision once for all HTTP callers of this gateway. */
@@ -20,9 +20,10 @@ function listenersOf(io: Io): Map<JobId, Set<Listener>> {
   if (known !== undefined) return known
   const fresh = new Map<JobId, Set<Listener>>()
   listeners.set(io, fresh)
-  io.bus.subscribe('decision.>', undefined, (message) => {
-    const waiting = fresh.get(message.header('Sluice-Job') as JobId)
-    if (waiting !== undefined) for (const listener of waiting) listener(message)
+  io.decisions.hear((said) => {
+    if (fresh.size === 0) return
+    const waiting = fresh.get(said.header('Sluice-Job') as JobId)
+    if (waiting !== undefined) for (const listener of waiting) listener(said)
   })
   return fresh
 }

@@ -3,10 +3,11 @@ import type { JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
 import { approvalDue, dueName, nextDueMs } from './approval-due.ts'
 import type { WaitingCopy, WaitingStream } from './copies.ts'
+import type { Delivery } from './delivery.ts'
 import { attemptDue, quarantineDue, throttleDue } from './dues.ts'
 import { createHeap } from './heap.ts'
 import type { Io } from './io.ts'
-import { pull, type Delivery, type Pull } from './pull.ts'
+import { pull, type Pull } from './pull.ts'
 import { step, type Proposal } from './step.ts'
 import { gatewayConsumer } from './streams.ts'
 import { startSweep } from './sweep.ts'
@@ -33,7 +34,7 @@ type Waiting = {
 /** The ways in which a message that is not done with stays a timer. */
 type Onward = {
   readonly sendBack: (delivery: Delivery, delayMs: number) => void
-  readonly hold: (kind: HeldKind, waiting: Waiting) => void
+  readonly hold: (kind: HeldKind, delivery: Delivery, job: JobId, dueMs: number, asked: boolean) => void
 }
 
 /** Held for a part of the consumer's `ack_wait`, with room for a slow server; else the same message would come twice. */
@@ -81,9 +82,15 @@ export async function startTimers(io: Io): Promise<Timers> {
 
   const sendBack = (delivery: Delivery, delayMs: number): void =>
     void back.push({ delivery, delayMs: Math.ceil(delayMs) })
-  const hold = (kind: HeldKind, { delivery, job, dueMs, asked }: Omit<Waiting, 'atMs' | 'done'>): void => {
-    const atMs = Math.min(dueMs, io.nowMs() + kind.holdMs)
-    const waiting: Waiting = { delivery, job, dueMs, atMs, asked, done: false }
+  const hold: Onward['hold'] = (kind, delivery, job, dueMs, asked) => {
+    const waiting = {
+      delivery,
+      job,
+      dueMs,
+      atMs: Math.min(dueMs, io.nowMs() + kind.holdMs),
+      asked,
+      done: false,
+    }
     held.push(waiting)
     if (kind.stream === 'WORK') running.set(job, waiting)
   }
@@ -117,7 +124,7 @@ export async function startTimers(io: Io): Promise<Timers> {
     // Most dispatched jobs end within seconds: holding them first saves sending them back at all.
     if (kind.stream !== 'WORK' && dueMs - nowMs > kind.holdMs)
       return sendBack(delivery, dueMs - nowMs - kind.earlyMs)
-    hold(kind, { delivery, job, dueMs, asked: false })
+    hold(kind, delivery, job, dueMs, false)
   }
   const look = setInterval(() => {
     const nowMs = io.nowMs()
@@ -196,7 +203,7 @@ async function fireOne(io: Io, kind: HeldKind, waiting: Waiting, onward: Onward)
     const ended = !waiting.asked && (await io.chain.last(job))?.record.data.terminal !== undefined
     if (ended) return delivery.ack()
     delivery.working()
-    return onward.hold(kind, { ...waiting, asked: true })
+    return onward.hold(kind, delivery, job, dueMs, true)
   }
   const last = io.chain.remembered(job) ?? (await io.chain.last(job))
   if (last === undefined) return delivery.ack()
@@ -232,7 +239,7 @@ function later(io: Io, kind: HeldKind, waiting: Waiting, untilMs: number, { send
   const remainingMs = Math.max(1, untilMs - io.nowMs())
   if (remainingMs > kind.holdMs) return sendBack(waiting.delivery, remainingMs - kind.earlyMs)
   waiting.delivery.working()
-  hold(kind, { ...waiting, dueMs: untilMs })
+  hold(kind, waiting.delivery, waiting.job, untilMs, waiting.asked)
 }
 
 /** The job's own bytes, which go with it. What was dispatched, and what was kept back, stays where it is. */

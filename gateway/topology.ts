@@ -91,8 +91,18 @@ export function parseTopology(file: string, text: string): FileResult<Topology> 
  * then nothing can be dispatched.
  */
 export function poolFor(topology: Topology, topic: string): Pool | undefined {
-  return topology.pools.find((pool) => pool.topics.some((pattern) => subjectMatches(pattern, topic)))
+  const known = found.get(topology) ?? new Map<string, Pool | undefined>()
+  found.set(topology, known)
+  if (known.has(topic)) return known.get(topic)
+  const pool = topology.pools.find(({ topics }) => topics.some((pattern) => subjectMatches(pattern, topic)))
+  if (known.size >= foundMax) known.clear()
+  known.set(topic, pool)
+  return pool
 }
+
+/** Agents name the topics, so only so many are remembered. */
+const foundMax = 4_096
+const found = new WeakMap<Topology, Map<string, Pool | undefined>>()
 
 /** Every agent of every tenant, in file order. */
 export function placedAgents(topology: Topology): PlacedAgent[] {

@@ -23,6 +23,7 @@ test('a small run counts every job, finds each in AUDIT and prints one line of f
     'bare_jobs_per_s',
     'relay_msgs_per_s',
     'ratio',
+    'without_tickets_jobs_per_s',
     'p50_ms',
     'p99_ms',
   ]) {
@@ -45,6 +46,14 @@ test('a small queue of approvals is listed and resolved, and the gateway starts 
   expect(approvals).toMatchObject({ parked: 120, calls: 5 })
   for (const name of ['list_p50_ms', 'list_p99_ms', 'resolve_p50_ms', 'resolve_p99_ms', 'restart_ms'])
     expect(approvals[name], name).toBeGreaterThan(0)
+}, 120_000)
+
+test('a few parked jobs expire beside a small load, none before its time', async () => {
+  const { stdout } = await bench('timers', '--json', '--parked', '20', '--steady', '20')
+  const { timers } = JSON.parse(stdout) as { timers: Record<string, number> }
+  expect(timers).toMatchObject({ parked: 20, steady_per_s: 20 })
+  for (const name of ['lateness_median_ms', 'lateness_p999_ms', 'lateness_max_ms'])
+    expect(timers[name], name).toBeGreaterThanOrEqual(0)
 }, 120_000)
 
 test('a suite or a number that cannot be is a usage error', async () => {
