@@ -51,6 +51,8 @@ const intakeInFlightMax = 256
 /** One agent cannot fill the trail faster than this; beyond, its own stream fills. */
 const intakePerAgentPerSecMax = 20_000
 const commandTriesMax = 20
+/** Longer than a record that lets a job go on may take to leave (see `mayLeaveBy`). */
+const commandSettledMs = 3_000
 
 /** What a test puts in the place of the real thing. */
 export type Replacements = Partial<Pick<Io, 'evaluate' | 'nowMs'>> & {
@@ -228,10 +230,14 @@ function startPulls(io: Io, refusals: Refusals, watch: Watch): Pull[] {
 async function command(io: Io, refusals: Refusals, delivery: Delivery): Promise<void> {
   const wish = decodeCommand(delivery.body)
   const done = await carryOutCommand(io, refusals, wish, commandCause(delivery.sequence, wish))
-  const again =
-    done.type === 'refused' && done.code === 'unavailable' && delivery.deliveries < commandTriesMax
-  if (again) throw new Error('the parked copy is not there yet')
-  delivery.ack()
+  const refused = done.type === 'refused'
+  if (refused && done.code === 'unavailable' && delivery.deliveries < commandTriesMax)
+    throw new Error('the parked copy is not there yet')
+  // Refused here, but the gateway that was asked may have looked a moment earlier and be about to write the opposite; if it
+  // dies then, this command is the only one who knows. So while the job waits, it stays until that is settled.
+  const unsettled = refused && done.state === 'PARKED' && io.nowMs() - delivery.storedMs < commandSettledMs
+  if (unsettled) delivery.nak(commandSettledMs)
+  else delivery.ack()
 }
 
 function checks(io: Io, watch: Watch, keyring: Keyring, phase: Phase): ReadyCheck[] {

@@ -10,7 +10,7 @@ import { freePort } from '../dev/ports.ts'
 import { projectRoot } from '../dev/project.ts'
 import { Opened, startStack } from '../dev/stack.ts'
 import { exitCodes } from '../exit-codes.ts'
-import { careRules } from './scene-care.ts'
+import { careRules, withOwner } from './scene-care.ts'
 import type { Place } from './stage.ts'
 
 /** A stack of the drill's own, on free ports, in a folder that is gone afterwards. */
@@ -29,7 +29,7 @@ export async function startPrivateStack(say: (line: string) => void): Promise<Pr
     await rm(dataDir, { recursive: true })
     return { ok: false, code: exitCodes.badConfiguration, lines: read.problems }
   }
-  const { inputs } = read
+  const inputs = { ...read.inputs, topologyFile: await drillTopology(dataDir, read.inputs.topologyFile) }
   const opened = new Opened()
   const close = async (): Promise<void> => {
     await opened.close()
@@ -64,5 +64,11 @@ export async function startPrivateStack(say: (line: string) => void): Promise<Pr
 async function drillPolicy(dataDir: string): Promise<string> {
   const file = join(dataDir, 'policy.yaml')
   await writeFile(file, (await readFile(join(projectRoot, 'deploy', 'policy.yaml'), 'utf8')) + careRules)
+  return file
+}
+
+async function drillTopology(dataDir: string, demo: string): Promise<string> {
+  const file = join(dataDir, 'topology.yaml')
+  await writeFile(file, withOwner(await readFile(demo, 'utf8')))
   return file
 }

@@ -1,5 +1,3 @@
-import { randomUUID } from 'node:crypto'
-
 import type { Answer } from '../../audit/answer.ts'
 import type { ApiAnswer } from './api.ts'
 import { must, type Report } from './report.ts'
@@ -46,7 +44,6 @@ export async function approval(stage: Stage, report: Report, comment: string): P
       return refused(await stage.api.post(path, {}), 409, 'already_claimed')
     },
   )
-  await report.step('whoever answers for an agent does not decide about its job', () => ownJob(stage))
   await report.step('the right approval dispatches it, once', async () => {
     const { job_id } = waiting()
     const resolved = await stage.approve(waiting(), 'approved in the drill')
@@ -66,21 +63,6 @@ export async function approval(stage: Stage, report: Report, comment: string): P
     must(by === stage.approver.name, `the answer names ${by}`)
     return refused(second, 409, 'already_resolved')
   })
-}
-
-async function ownJob(stage: Stage): Promise<string> {
-  const subject = `job.${stage.bot.name}.mcp-bridge.write.update_ticket`
-  const body = { risk_tags: ['prod'], trace_id: stage.traceId }
-  const { job_id, state } = await stage.bot.ask<Answer>(subject, JSON.stringify(body), {
-    'Nats-Msg-Id': randomUUID(),
-  })
-  must(state === 'PARKED', `it is ${state}`)
-  const told = await stage.second.ask<Record<string, unknown>>(
-    `approvals.resolve.${stage.second.name}.${job_id}`,
-    JSON.stringify({ decision: 'approve', note: 'my own' }),
-  )
-  await stage.api.post(`approvals/${job_id}/reject`, { note: 'nobody is to wait for it' })
-  return refused({ status: Number(told['status']), body: told }, 403, 'self_approval')
 }
 
 /** The approver decides over HTTP, as the demo's approver. */

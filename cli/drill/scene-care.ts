@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+
 import type { Answer } from '../../audit/answer.ts'
 import { must, type Report } from './report.ts'
 import { approve, refused } from './scene-approval.ts'
@@ -23,6 +25,10 @@ export const careRules = `
     approval: { expires_in: 1s }
 `
 
+/** In the demo's topology nobody answers for an agent; in the drill's own somebody does. */
+export const withOwner = (topology: string): string =>
+  topology.replace('user: billing-bot }', 'user: billing-bot, owner: second-approver }')
+
 /** Approvals that take more than one word, the right person, or the right time. */
 export async function care(stage: Stage, report: Report): Promise<void> {
   let brief: Answer | undefined
@@ -31,6 +37,7 @@ export async function care(stage: Stage, report: Report): Promise<void> {
     must(two !== undefined, 'nothing was parked')
     return two.job_id
   }
+  await report.step('whoever answers for an agent does not decide about its job', () => ownJob(stage))
   await report.step('an approver whom the rule does not name is refused', async () => {
     brief = await stage.submit('job.drill.brief.x', {})
     const theirs = await stage.submit('job.drill.theirs.x', {})
@@ -67,6 +74,21 @@ export async function care(stage: Stage, report: Report): Promise<void> {
     must(state === 'EXPIRED' && attempts === 0, `it is ${state} after ${attempts} attempts`)
     return refused(await approve(stage, brief.job_id, {}), 410, 'expired')
   })
+}
+
+async function ownJob(stage: Stage): Promise<string> {
+  const subject = `job.${stage.bot.name}.mcp-bridge.write.update_ticket`
+  const body = { risk_tags: ['prod'], trace_id: stage.traceId }
+  const { job_id, state } = await stage.bot.ask<Answer>(subject, JSON.stringify(body), {
+    'Nats-Msg-Id': randomUUID(),
+  })
+  must(state === 'PARKED', `it is ${state}`)
+  const told = await stage.second.ask<Record<string, unknown>>(
+    `approvals.resolve.${stage.second.name}.${job_id}`,
+    JSON.stringify({ decision: 'approve', note: 'my own' }),
+  )
+  await stage.api.post(`approvals/${job_id}/reject`, { note: 'nobody is to wait for it' })
+  return refused({ status: Number(told['status']), body: told }, 403, 'self_approval')
 }
 
 function reject(stage: Stage, job: string): Promise<unknown> {

@@ -27,7 +27,9 @@ test('a waiting copy that a killed server brings back is removed again, and what
   const gateway = await startGateway(await testConfig(nats, loadPolicy))
   const agent = await nats.connect('demo', reconnecting)
   const approver = await nats.connect('demo-approver', reconnecting)
-  const jobs = await Promise.all(Array.from({ length: 12 }, () => ask(agent, 'job.ask.write', {})))
+  const jobs = await Promise.all(
+    Array.from({ length: 12 }, (_, n) => ask(agent, 'job.ask.write', { payload: n })),
+  )
   // Between two that wait, because only such removals are forgotten by a server that dies.
   const gone = jobs.slice(1, -1)
   for (const { job_id } of gone)

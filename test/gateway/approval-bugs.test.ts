@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { headers, type Msg, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { withOwner } from '../../cli/drill/scene-care.ts'
 import { connectBus, type Bus } from '../../gateway/bus.ts'
 import { BusError } from '../../gateway/message.ts'
 import type { Config } from '../../gateway/config.ts'
@@ -31,6 +34,9 @@ let received: readonly Msg[]
 beforeAll(async () => {
   nats = await startTestNats({ owner: 'stays' })
   config = await testConfig(nats, policy)
+  const topologyFile = join(dirname(config.policyFile), 'topology.yaml')
+  await writeFile(topologyFile, withOwner(await readFile(config.topologyFile, 'utf8')))
+  config = { ...config, topologyFile }
   gateways = await Promise.all(
     ['one', 'two'].map((gateway) => startGateway({ ...config, gateway }, { bus: deadForTheDoomed })),
   )
