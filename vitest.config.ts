@@ -59,8 +59,8 @@ export default defineConfig(async () => ({
     hookTimeout: 60_000,
     // On a busy machine a second is no time; a wait that ends well ends at once.
     expect: { poll: { timeout: 15_000 } },
-    // Two cores, and every file on a server has a server of its own.
-    maxWorkers: 2,
+    // One more than two cores: half of what the long ones do is wait.
+    maxWorkers: 3,
     projects: [
       { extends: true as const, test: { name: 'alone', include: alone } },
       ...(await servers()).map(({ name, nats }) => ({
@@ -68,7 +68,7 @@ export default defineConfig(async () => ({
         test: {
           name,
           include: onServer,
-          env: { SLUICE_TEST_NATS_BINARY: nats.binary },
+          env: { SLUICE_TEST_NATS_BINARY: nats.binary, SLUICE_TEST_NATS_NAME: name },
         },
       })),
     ],

@@ -101,7 +101,7 @@ async function sweepQueue(io: Io, stream: string): Promise<boolean> {
       io.bus.publish(`$JS.ACK.${stream}.${gatewayConsumer}.1.${seq}.0.0.0`, '')
     await io.bus.flush()
     const next = await firstIn(io, stream)
-    if (next === from) return true // This server does not take it: then it is not one that needs it.
+    if (next === from) return false // Not taken yet.
     from = next
   }
   return true

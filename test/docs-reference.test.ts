@@ -78,7 +78,9 @@ describe('the reference', () => {
     )
     const known: readonly string[] = settingKeys
     const others = named.filter((name) => !known.includes(name) && !name.startsWith('sluice_'))
-    expect(others).toEqual(['max_retries', 'expires_in'].filter((name) => others.includes(name)))
+    expect(others).toEqual(
+      ['fatal_findings', 'max_retries', 'expires_in'].filter((name) => others.includes(name)),
+    )
   })
 
   test('every state stands in docs/records.md, as open or as an end', () => {

@@ -151,9 +151,13 @@ test('a nearly full AUDIT takes no new job, lets the running ones end, and goes 
   expect(late.state).toBe('DISPATCHED')
 })
 
-test('a full AUDIT stops everything: no record, no dispatch, and nothing is lost when there is room', async () => {
+test('a full AUDIT stops everything: no record, no dispatch, and nothing is lost when there is room', async ({
+  skip,
+}) => {
   const auditBytesMax = 256 * 1024
   await start({ limits: { auditBytesMax } })
+  // It compares a message without what it stores around it, lets one in that does not fit, and makes room at the front.
+  skip(nats.version.startsWith('2.9.'), '2.9 removes the oldest records of a stream that is full to the byte')
   const worker = await coreWorker(nats, 'helpdesk-1', () => ({ body: '{}' }))
   const { job_id: twice } = await ask(agent, 'job.free.first', {})
   await until(async () => (await eventsOf(twice)).at(-1) === 'succeeded')

@@ -9,7 +9,7 @@ import { count, isTerminal, type Broken, type Seen } from './count.ts'
 import { loadPolicy, startLoad } from './load.ts'
 import { startReplicas } from './replicas.ts'
 import { reconnecting, within } from './patience.ts'
-import { leftOver, shortenAckWait } from './streams.ts'
+import { allQueues, leftOver, shortenAckWait, waitingQueues } from './streams.ts'
 import { stateReader, tail } from './tail.ts'
 import { startWorkers } from './workers.ts'
 
@@ -101,8 +101,9 @@ export async function storm(options: StormOptions): Promise<Storm> {
   await within(patienceMs, settled)
   await audit.caughtUp()
   await work.caughtUp()
-  const left = { value: await leftOver(api) }
-  await within(patienceMs, async () => Object.keys((left.value = await leftOver(api))).length === 0)
+  const queues = serverKills > 0 && nats.version.startsWith('2.9.') ? waitingQueues : allQueues
+  const left = { value: await leftOver(api, queues) }
+  await within(patienceMs, async () => Object.keys((left.value = await leftOver(api, queues))).length === 0)
   await audit.caughtUp()
   const seen = {
     audit: audit.entries,
