@@ -234,8 +234,8 @@ async function command(io: Io, refusals: Refusals, delivery: Delivery): Promise<
   if (refused && done.code === 'unavailable' && delivery.deliveries < commandTriesMax)
     throw new Error('the parked copy is not there yet')
   // Refused here, but the gateway that was asked may have looked a moment earlier and be about to write the opposite; if it
-  // dies then, this command is the only one who knows. So while the job waits, it stays until that is settled.
-  const unsettled = refused && done.state === 'PARKED' && io.nowMs() - delivery.storedMs < commandSettledMs
+  // dies then, this command is the only one who knows. So while the job waits, it comes once more when that is settled.
+  const unsettled = refused && done.state === 'PARKED' && delivery.deliveries === 1
   if (unsettled) delivery.nak(commandSettledMs)
   else delivery.ack()
 }

@@ -10,6 +10,8 @@ export type Sweep = { stop(): void }
 
 const waitingStreams: readonly WaitingStream[] = ['APPROVALS', 'THROTTLED']
 const againAfterMs = 5_000
+/** Ten minutes: what a queue that is always busy brought back stays until the next connect. */
+const roundsMax = 120
 const acksAtOnce = 2_000
 
 /**
@@ -25,7 +27,7 @@ export function startSweep(io: Io): Sweep {
     const current = (): boolean => running && mine === asked
     let queues = forgetsRemovals(io.bus.serverVersion) ? queuesOf(io) : []
     let waiting = waitingStreams
-    while (current()) {
+    for (let round = 0; current() && round < roundsMax; round++) {
       try {
         for (const stream of waiting) await sweepWaiting(io, stream, current)
         waiting = []
