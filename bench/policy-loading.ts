@@ -1,7 +1,7 @@
 import { existsSync, openSync, readSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { loadPolicyBeside } from '../gateway/policy-load.ts'
+import { loadPolicyBeside } from '../gateway/policies/load.ts'
 import { evaluate } from '../policy/evaluate.ts'
 import type { Job } from '../policy/job.ts'
 import type { Policy } from '../policy/rule.ts'

@@ -7,9 +7,9 @@ import { newPasswords } from '../cli/dev/nats-conf.ts'
 import type { NatsProcess } from '../cli/dev/nats-process.ts'
 import { projectRoot } from '../cli/dev/project.ts'
 import { startProvisionedNats } from '../cli/dev/provisioned-nats.ts'
-import { createKeys } from '../gateway/keys.ts'
-import { defaultLimits } from '../gateway/streams.ts'
-import { parseTopology } from '../gateway/topology.ts'
+import { createKeys } from '../gateway/config/keys.ts'
+import { defaultLimits } from '../gateway/nats/streams.ts'
+import { parseTopology } from '../gateway/config/topology.ts'
 import type { Login } from './protocol.ts'
 
 /** A new server with the demo's accounts and streams, all empty, and what a gateway on it needs. */

@@ -1,7 +1,7 @@
 import { argv } from 'node:process'
 
 import { configSources } from '../cli/config-arguments.ts'
-import { loadConfig } from '../gateway/config.ts'
+import { loadConfig } from '../gateway/config/config.ts'
 import { startGateway } from '../gateway/gateway.ts'
 
 /**

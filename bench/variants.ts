@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { startNatsProcess } from '../cli/dev/nats-process.ts'
-import { gatewayConsumer, intakeStream } from '../gateway/streams.ts'
+import { gatewayConsumer, intakeStream } from '../gateway/nats/streams.ts'
 import type { BareArgument } from './bare-gateway.ts'
 import { startChild } from './children.ts'
 import type { Constants, GatewayWord, Login } from './protocol.ts'

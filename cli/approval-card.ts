@@ -1,4 +1,4 @@
-import type { ApprovalItem } from '../gateway/queries-approvals.ts'
+import type { ApprovalItem } from '../gateway/queries/approvals.ts'
 import { claimText } from './approval-text.ts'
 import { durationText } from './duration-text.ts'
 import { limitsText, stateText } from './job-text.ts'

@@ -1,4 +1,4 @@
-import type { ApprovalItem } from '../gateway/queries-approvals.ts'
+import type { ApprovalItem } from '../gateway/queries/approvals.ts'
 import { itemOf } from './approval-look.ts'
 import { cardText } from './approval-card.ts'
 import { exitCodes } from './exit-codes.ts'

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ApprovalItem } from '../gateway/queries-approvals.ts'
+import type { ApprovalItem } from '../gateway/queries/approvals.ts'
 import { cardText } from './approval-card.ts'
 import { approvalsText } from './approval-text.ts'
 import { exitCodes } from './exit-codes.ts'

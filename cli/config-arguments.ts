@@ -1,5 +1,5 @@
-import { flagOf, settingKeys } from '../gateway/settings.ts'
-import { type ConfigSources } from '../gateway/config.ts'
+import { flagOf, settingKeys } from '../gateway/config/settings.ts'
+import { type ConfigSources } from '../gateway/config/config.ts'
 import { readArguments, type Arguments, type OptionKinds } from './arguments.ts'
 
 /** Every setting as an option, as the commands that read sluice.yaml take them. */

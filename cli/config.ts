@@ -1,4 +1,4 @@
-import { readSettings } from '../gateway/config.ts'
+import { readSettings } from '../gateway/config/config.ts'
 import { configSources } from './config-arguments.ts'
 import { exitCodes } from './exit-codes.ts'
 

@@ -1,7 +1,7 @@
 import { exitCodes } from './exit-codes.ts'
 
 /**
- * The exit code for a connection to NATS that could not be made. The client's errors stay behind gateway/bus.ts, so
+ * The exit code for a connection to NATS that could not be made. The client's errors stay behind gateway/bus/bus.ts, so
  * this goes by their words.
  */
 export function connectFailureCode(error: unknown): number {

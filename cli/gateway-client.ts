@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isToken } from '../gateway/token.ts'
+import { isToken } from '../gateway/http/token.ts'
 
 /** A running gateway, by its HTTP API. */
 export type GatewayClient = {

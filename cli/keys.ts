@@ -1,9 +1,9 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { readSettings } from '../gateway/config.ts'
-import { need } from '../gateway/settings.ts'
-import { rotateKeys } from '../gateway/keys.ts'
+import { readSettings } from '../gateway/config/config.ts'
+import { need } from '../gateway/config/settings.ts'
+import { rotateKeys } from '../gateway/config/keys.ts'
 import { exitCodes } from './exit-codes.ts'
 import { refused, runSubcommand, UsageError, type Call, type Subcommand } from './subcommand.ts'
 import { tableText } from './table-text.ts'

@@ -8,9 +8,9 @@ import {
   natsUsers,
   type NatsConfOptions,
   type NatsCredentials,
-} from '../gateway/nats-conf.ts'
-import { parseTopology, type Topology } from '../gateway/topology.ts'
-import { checkYaml, problemText } from '../gateway/yaml-file.ts'
+} from '../gateway/nats/conf.ts'
+import { parseTopology, type Topology } from '../gateway/config/topology.ts'
+import { checkYaml, problemText } from '../gateway/config/yaml-file.ts'
 import { exitCodes } from './exit-codes.ts'
 import { UsageError, type Call, type Subcommand } from './subcommand.ts'
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
-import { checkYaml, problemText } from '../gateway/yaml-file.ts'
+import { checkYaml, problemText } from '../gateway/config/yaml-file.ts'
 import { connectFailureCode } from './connect-failure.ts'
 import { exitCodes } from './exit-codes.ts'
 import { actsOf } from './nats-acts.ts'

@@ -4,7 +4,7 @@ import { exitCodes } from './exit-codes.ts'
 import { BadToken, findGateway, Unreachable, type GatewayClient, type Reply } from './gateway-client.ts'
 import { exitCodeOfProblem } from './outcome-codes.ts'
 import type { Terminal } from './terminal.ts'
-import { isLoopbackAddress } from '../gateway/loopback.ts'
+import { isLoopbackAddress } from '../gateway/http/loopback.ts'
 import { visible } from './visible.ts'
 
 /** One command that asks something of a gateway. */

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { expiryMs, parseTokens } from '../gateway/tokens-file.ts'
-import { problemText } from '../gateway/yaml-file.ts'
+import { expiryMs, parseTokens } from '../gateway/http/tokens-file.ts'
+import { problemText } from '../gateway/config/yaml-file.ts'
 import { exitCodes } from './exit-codes.ts'
 import type { Subcommand } from './subcommand.ts'
 import { tableText } from './table-text.ts'

@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto'
 import { jobIdFromMessageId } from '../policy/job-id.ts'
-import type { Heard } from './message.ts'
+import type { Heard } from './bus/message.ts'
 import { answerAgain } from './duplicate.ts'
 import type { Io } from './io.ts'
 import { parseSubmission } from './subjects.ts'

@@ -6,8 +6,8 @@ import { isNamed, parseJobId, type JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
 import { deny, type DecidedEvent } from './decide.ts'
 import type { Io } from './io.ts'
-import { currentTenantKey, type TenantKey } from './keys.ts'
-import { BusError, type Stored } from './message.ts'
+import { currentTenantKey, type TenantKey } from './config/keys.ts'
+import { BusError, type Stored } from './bus/message.ts'
 import { askedSubject } from './subjects.ts'
 
 type Parked = Extract<JobEvent, { readonly event: 'parked' }>

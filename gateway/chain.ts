@@ -1,7 +1,7 @@
 import { decodeRecord, encodeRecord, recordBytesMax, type AuditRecord } from '../audit/record.ts'
 import type { JobId } from '../policy/job-id.ts'
-import type { Bus } from './bus.ts'
-import { BusError } from './message.ts'
+import type { Bus } from './bus/bus.ts'
+import { BusError } from './bus/message.ts'
 import { auditSubject } from './subjects.ts'
 
 /** A record and the place it has in AUDIT. */

@@ -4,7 +4,7 @@ import { jobHash } from '../policy/digest.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
-import type { Stored } from './message.ts'
+import type { Stored } from './bus/message.ts'
 import { saltOf } from './salt.ts'
 import { dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
 

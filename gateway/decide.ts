@@ -9,7 +9,7 @@ import { subjectMatches } from '../policy/topic.ts'
 import type { Io } from './io.ts'
 import { placed } from './place.ts'
 import { placesOf } from './running.ts'
-import { poolFor } from './topology.ts'
+import { poolFor } from './config/topology.ts'
 import { version } from './version.ts'
 
 /** What was decided before: slots that a limit has granted already, and an approval that only waits for room. */

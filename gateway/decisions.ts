@@ -1,7 +1,7 @@
 import type { Answer } from '../audit/answer.ts'
 import type { JobId } from '../policy/job-id.ts'
-import type { Bus } from './bus.ts'
-import type { Headers, Heard } from './message.ts'
+import type { Bus } from './bus/bus.ts'
+import type { Headers, Heard } from './bus/message.ts'
 import { decisionSubject } from './subjects.ts'
 
 /** `decision.>` as a gateway speaks and hears it: what every gateway says, its own words included, once for all who listen here. */

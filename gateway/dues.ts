@@ -4,11 +4,11 @@ import { beforeParking } from './asking.ts'
 import type { Position } from './chain.ts'
 import { afterFailure, hasUnreadResult } from './collect.ts'
 import { decide, deny, type Before } from './decide.ts'
-import { expiry, notYet, whileStopped } from './expiry.ts'
+import { expiry, notYet, whileStopped } from './approvals/expiry.ts'
 import type { Io } from './io.ts'
 import { placeRetryMs, placeWaitMs } from './place.ts'
 import type { Proposal } from './step.ts'
-import { stopOf } from './stopped.ts'
+import { stopOf } from './stops/stopped.ts'
 
 /** A worker's result that nobody has read yet is looked for again after this. */
 const retryMs = 1_000

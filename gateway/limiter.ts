@@ -1,7 +1,7 @@
 import { shortHash } from '../policy/digest.ts'
 import { reserve } from '../policy/throttle.ts'
 import type { Throttle } from '../policy/evaluate.ts'
-import type { Bus } from './bus.ts'
+import type { Bus } from './bus/bus.ts'
 import { budgetSubject } from './subjects.ts'
 
 /** A place in the window of a limit: from when the job may run, or until when there is none. */

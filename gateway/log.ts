@@ -1,5 +1,5 @@
 import { pino, type DestinationStream, type Logger } from 'pino'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 
 /** Where events with fields go: `log.info({ jobId, rule }, 'job denied')`. Ids only, never payloads, outputs or notes. */
 export type Log = Logger

@@ -1,7 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { EventName, State } from '../audit/lifecycle.ts'
 import type { Decision } from '../policy/evaluate.ts'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 
 /**
  * What this gateway counts, under names that dashboards rely on (docs/http.md lists them). Labels are bounded: by the

@@ -4,7 +4,7 @@ import type { JobEvent } from '../audit/event.ts'
 import type { AuditRecord, RecordData } from '../audit/record.ts'
 import { builtinDecision } from '../policy/evaluate.ts'
 import type { JobId } from '../policy/job-id.ts'
-import { BusError, type Headers } from './message.ts'
+import { BusError, type Headers } from './bus/message.ts'
 import type { Position } from './chain.ts'
 import {
   bodyOf,
@@ -16,9 +16,9 @@ import {
 } from './copies.ts'
 import { dispatchHeaders, jobHeaders, originHeaders, type Origin } from './headers.ts'
 import type { Io } from './io.ts'
-import { tellApprovers } from './notice.ts'
+import { tellApprovers } from './approvals/notice.ts'
 import { release, quarantine } from './output.ts'
-import { clearToDispatch, overtaken } from './stopped.ts'
+import { clearToDispatch, overtaken } from './stops/stopped.ts'
 import { dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
 
 /** What a cause brings along: the job's bytes while they stand nowhere else, the worker's output, whom to answer. */

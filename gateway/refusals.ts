@@ -1,6 +1,6 @@
 import type { JobId } from '../policy/job-id.ts'
 import type { Io } from './io.ts'
-import { BusError } from './message.ts'
+import { BusError } from './bus/message.ts'
 import { auditControlSubject, refusedSubject } from './subjects.ts'
 
 /** Something that was attempted and must not be: evidence beside the chain, never in it. */

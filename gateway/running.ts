@@ -1,7 +1,7 @@
 import { shortHash } from '../policy/digest.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { Policy } from '../policy/rule.ts'
-import type { Bus } from './bus.ts'
+import type { Bus } from './bus/bus.ts'
 import { budgetSubject } from './subjects.ts'
 
 /** How many jobs of a rule may run at once, over all gateways: one list of running jobs per rule, changed by compare-and-set. */

@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { JobId } from '../policy/job-id.ts'
 import { jobSalt } from '../policy/digest.ts'
-import { keyInUse, type Keys } from './keys.ts'
+import { keyInUse, type Keys } from './config/keys.ts'
 
 const salts = new WeakMap<Keys, Map<string, Buffer>>()
 const saltsMax = 4_096

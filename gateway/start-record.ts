@@ -1,4 +1,4 @@
-import type { Finding } from './doctor-server.ts'
+import type { Finding } from './nats/doctor-server.ts'
 import type { Io } from './io.ts'
 import { auditControlSubject } from './subjects.ts'
 import { recordedKey } from './tickets.ts'

@@ -5,7 +5,7 @@ import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
 import { removeLeftCopies } from './copies.ts'
 import { perform, type Around } from './perform.ts'
-import { mayLeaveBy } from './stopped.ts'
+import { mayLeaveBy } from './stops/stopped.ts'
 
 /** What somebody wants to happen to a job, or why not. */
 export type Proposal = JobEvent | { readonly refuse: string; readonly detail?: string }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Answer } from '../audit/answer.ts'
 import { jobIdFromMessageId, jobIdFromRequest, type JobId } from '../policy/job-id.ts'
 import { answerAgain } from './duplicate.ts'
-import type { Heard } from './message.ts'
+import type { Heard } from './bus/message.ts'
 import type { Io } from './io.ts'
 import { httpSubject } from './subjects.ts'
 

@@ -1,9 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { removeLeftCopies, type WaitingStream } from './copies.ts'
 import type { Io } from './io.ts'
-import { commandsStream, gatewayConsumer, httpIntakeStream, intakeStream, resultsStream } from './streams.ts'
+import {
+  commandsStream,
+  gatewayConsumer,
+  httpIntakeStream,
+  intakeStream,
+  resultsStream,
+} from './nats/streams.ts'
 import { trailingJob } from './subjects.ts'
-import { placedAgents } from './topology.ts'
+import { placedAgents } from './config/topology.ts'
 
 /** Looks through what a server may have brought back, after every (re)connect. */
 export type Sweep = { stop(): void }

@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { keyId, signTickets, type Dispatched } from '../audit/ticket.ts'
-import { keyInUse, type Keys } from './keys.ts'
+import { keyInUse, type Keys } from './config/keys.ts'
 
 /** Signs dispatches, all of one event-loop turn with one signature. */
 export type Tickets = {

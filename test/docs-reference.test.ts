@@ -5,7 +5,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { eventTypes, isTerminal, states } from '../audit/lifecycle.ts'
-import { settingKeys } from '../gateway/settings.ts'
+import { settingKeys } from '../gateway/config/settings.ts'
 import { openReader, type Reader } from './helpers/reader.ts'
 
 const records = readFileSync('docs/records.md', 'utf8')

@@ -3,9 +3,9 @@ import { dirname, join } from 'node:path'
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { fileSchema } from '../gateway/settings.ts'
-import { parseTokens } from '../gateway/tokens-file.ts'
-import { checkYaml } from '../gateway/yaml-file.ts'
+import { fileSchema } from '../gateway/config/settings.ts'
+import { parseTokens } from '../gateway/http/tokens-file.ts'
+import { checkYaml } from '../gateway/config/yaml-file.ts'
 import { canonicalJson } from '../policy/digest.ts'
 import { evaluate } from '../policy/evaluate.ts'
 import { parseJob } from '../policy/job.ts'

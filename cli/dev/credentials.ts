@@ -1,5 +1,5 @@
-import { consumersOf, noticesOf } from '../../gateway/approver-consumers.ts'
-import { placedAgents, type Topology } from '../../gateway/topology.ts'
+import { consumersOf, noticesOf } from '../../gateway/nats/approver-consumers.ts'
+import { placedAgents, type Topology } from '../../gateway/config/topology.ts'
 import { type Passwords } from './nats-conf.ts'
 
 /** What somebody needs to connect, and what they may do there. The names are those of ready.json. */

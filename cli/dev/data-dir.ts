@@ -1,8 +1,8 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 
-import { createKeys } from '../../gateway/keys.ts'
-import { type Topology } from '../../gateway/topology.ts'
+import { createKeys } from '../../gateway/config/keys.ts'
+import { type Topology } from '../../gateway/config/topology.ts'
 import { newPasswords, type Passwords } from './nats-conf.ts'
 
 /** The folder in which one `sluice dev` keeps everything, ours alone until `release`. */

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 
-import { limitsOf, readSettings } from '../../gateway/config.ts'
-import { need } from '../../gateway/settings.ts'
-import { type StreamLimits } from '../../gateway/streams.ts'
-import { parseTopology, type Topology } from '../../gateway/topology.ts'
-import { problemText } from '../../gateway/yaml-file.ts'
+import { limitsOf, readSettings } from '../../gateway/config/config.ts'
+import { need } from '../../gateway/config/settings.ts'
+import { type StreamLimits } from '../../gateway/nats/streams.ts'
+import { parseTopology, type Topology } from '../../gateway/config/topology.ts'
+import { problemText } from '../../gateway/config/yaml-file.ts'
 import { loadPolicy, type Policy } from '../../policy/load.ts'
 import { projectRoot } from './project.ts'
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
-import { natsUsers, passwordVariable } from '../../gateway/nats-conf.ts'
-import { type Topology } from '../../gateway/topology.ts'
+import { natsUsers, passwordVariable } from '../../gateway/nats/conf.ts'
+import { type Topology } from '../../gateway/config/topology.ts'
 
 /** Passwords by user name, for everybody in nats.conf. */
 export type Passwords = Readonly<Record<string, string>>

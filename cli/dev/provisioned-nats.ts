@@ -1,7 +1,7 @@
-import { connectBus } from '../../gateway/bus.ts'
-import { provision, type Provisioned } from '../../gateway/provision.ts'
-import { planStreams, type StreamLimits } from '../../gateway/streams.ts'
-import { type Topology } from '../../gateway/topology.ts'
+import { connectBus } from '../../gateway/bus/bus.ts'
+import { provision, type Provisioned } from '../../gateway/nats/provision.ts'
+import { planStreams, type StreamLimits } from '../../gateway/nats/streams.ts'
+import { type Topology } from '../../gateway/config/topology.ts'
 import { withOwner } from './nats-conf.ts'
 import { startNatsProcess, type NatsProcess, type NatsProcessOptions } from './nats-process.ts'
 

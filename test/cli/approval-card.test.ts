@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { cardText } from '../../cli/approval-card.ts'
 import { approvalsText } from '../../cli/approval-text.ts'
-import type { ApprovalItem } from '../../gateway/queries-approvals.ts'
+import type { ApprovalItem } from '../../gateway/queries/approvals.ts'
 import { testTerminal } from '../helpers/terminal.ts'
 
 const nowMs = Date.parse('2030-01-01T12:00:00.000Z')

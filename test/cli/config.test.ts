@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 
 import { ensureBuilt } from '../../cli/setup.mjs'
-import { settingKeys } from '../../gateway/settings.ts'
+import { settingKeys } from '../../gateway/config/settings.ts'
 import { sluice, type Ran } from '../helpers/sluice.ts'
 
 const inDeploy = (args: string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> =>

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
 import { run } from '../../cli/doctor.ts'
-import type { Finding } from '../../gateway/doctor-server.ts'
-import { planStreams } from '../../gateway/streams.ts'
+import type { Finding } from '../../gateway/nats/doctor-server.ts'
+import { planStreams } from '../../gateway/nats/streams.ts'
 import { asOwner, startTestNats, testLimits, type TestNats } from '../helpers/nats-server.ts'
 import { testTerminal } from '../helpers/terminal.ts'
 

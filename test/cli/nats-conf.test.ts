@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { findNats } from '../../cli/dev/nats-binary.ts'
 import { newPasswords, passwordEnvironment } from '../../cli/dev/nats-conf.ts'
 import { run } from '../../cli/nats.ts'
-import { demoNatsConf, natsConf, natsUsers, passwordVariable } from '../../gateway/nats-conf.ts'
+import { demoNatsConf, natsConf, natsUsers, passwordVariable } from '../../gateway/nats/conf.ts'
 import { demoTopology } from '../helpers/topology.ts'
 import { testTerminal } from '../helpers/terminal.ts'
 

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { ensureBuilt } from '../../cli/setup.mjs'
-import { createKeys } from '../../gateway/keys.ts'
+import { createKeys } from '../../gateway/config/keys.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 import { scratchFolder } from '../helpers/scratch.ts'
 import { sluice, type Ran } from '../helpers/sluice.ts'

@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto'
 import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import { afterEach, expect, test } from 'vitest'
 
-import { connectBus } from '../../gateway/bus.ts'
-import type { Config } from '../../gateway/config.ts'
+import { connectBus } from '../../gateway/bus/bus.ts'
+import type { Config } from '../../gateway/config/config.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import {
   answerJob,

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import type { NatsConnection } from '@nats-io/transport-node'
 
-import { connectBus, type Bus } from '../../gateway/bus.ts'
+import { connectBus, type Bus } from '../../gateway/bus/bus.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { createLimiter } from '../../gateway/limiter.ts'
 import type { Throttle } from '../../policy/evaluate.ts'

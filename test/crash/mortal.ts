@@ -1,5 +1,5 @@
-import type { Bus } from '../../gateway/bus.ts'
-import { BusError, type Heard } from '../../gateway/message.ts'
+import type { Bus } from '../../gateway/bus/bus.ts'
+import { BusError, type Heard } from '../../gateway/bus/message.ts'
 import { jobIdFromMessageId, jobIdFromStored, type JobId } from '../../policy/job-id.ts'
 
 /** Where a gateway dies in the life of one job: at the n-th thing it does on the bus, before it is sent or after it is done. */

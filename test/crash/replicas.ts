@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { Config } from '../../gateway/config.ts'
+import type { Config } from '../../gateway/config/config.ts'
 import type { GatewayOrder } from '../helpers/gateway-main.ts'
 import { startGatewayProcess, type GatewayProcess } from '../helpers/gateway-process.ts'
 

@@ -1,5 +1,5 @@
-import type { ApiRequest } from '../../gateway/provision.ts'
-import type { ConsumerConfig } from '../../gateway/streams.ts'
+import type { ApiRequest } from '../../gateway/nats/provision.ts'
+import type { ConsumerConfig } from '../../gateway/nats/streams.ts'
 
 /** What a killed gateway held comes back after `ack_wait`: 30 s in earnest, shorter where a test waits for it. */
 export async function shortenAckWait(api: ApiRequest, ackWaitSec: number): Promise<void> {

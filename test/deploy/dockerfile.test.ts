@@ -15,7 +15,7 @@ import type { NatsProcess } from '../../cli/dev/nats-process.ts'
 import { freePort } from '../../cli/dev/ports.ts'
 import { startProvisionedNats } from '../../cli/dev/provisioned-nats.ts'
 import { ensureBuilt } from '../../cli/setup.mjs'
-import { createKeys } from '../../gateway/keys.ts'
+import { createKeys } from '../../gateway/config/keys.ts'
 import { buildFromProgram, openDocker, type Docker } from '../helpers/docker.ts'
 
 const base = 'sluice-test-node'

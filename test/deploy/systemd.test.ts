@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 
 import { exitCodes } from '../../cli/exit-codes.ts'
-import { settingKeys, variablesOf } from '../../gateway/settings.ts'
+import { settingKeys, variablesOf } from '../../gateway/config/settings.ts'
 
 const execute = promisify(execFile)
 const unit = await readFile('deploy/sluice.service', 'utf8')

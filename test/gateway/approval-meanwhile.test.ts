@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Config } from '../../gateway/config.ts'
+import type { Config } from '../../gateway/config/config.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { approverOn, type Resolve } from '../helpers/approver.ts'
 import { ask, coreWorker, readJob, testConfig } from '../helpers/gateway.ts'

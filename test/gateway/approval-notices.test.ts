@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { NatsConnection } from '@nats-io/transport-node'
-import type { Config } from '../../gateway/config.ts'
+import type { Config } from '../../gateway/config/config.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 import { ask, readJob, testConfig, until } from '../helpers/gateway.ts'

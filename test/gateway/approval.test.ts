@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { readFile } from 'node:fs/promises'
 import type { NatsConnection } from '@nats-io/transport-node'
-import type { Config } from '../../gateway/config.ts'
+import type { Config } from '../../gateway/config/config.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 import { ask, coreWorker, readJob, testConfig, until } from '../helpers/gateway.ts'

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import { loadConfig, readSettings, type ConfigSources } from '../../gateway/config.ts'
+import { loadConfig, readSettings, type ConfigSources } from '../../gateway/config/config.ts'
 import {
   defaults,
   flagOf,
@@ -11,7 +11,7 @@ import {
   secretKeys,
   settingKeys,
   variablesOf,
-} from '../../gateway/settings.ts'
+} from '../../gateway/config/settings.ts'
 import { scratchFolder } from '../helpers/scratch.ts'
 
 describe('settings', () => {

@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises'
 
 import { describe, expect, test } from 'vitest'
 
-import { confDrift, confFindings, everybodyLimited } from '../../gateway/doctor-conf.ts'
-import { hasFix, serverFindings, type Finding, type ServerFacts } from '../../gateway/doctor-server.ts'
-import { readNatsConf } from '../../gateway/nats-conf-read.ts'
+import { confDrift, confFindings, everybodyLimited } from '../../gateway/nats/doctor-conf.ts'
+import { hasFix, serverFindings, type Finding, type ServerFacts } from '../../gateway/nats/doctor-server.ts'
+import { readNatsConf } from '../../gateway/nats/conf-read.ts'
 
 const good = await readFile('nats.conf', 'utf8')
 

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Config } from '../../gateway/config.ts'
+import type { Config } from '../../gateway/config/config.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { apiOf, type ApiAnswer, type ApiCall } from '../helpers/api.ts'
 import { coreWorker, readJob, testConfig, until } from '../helpers/gateway.ts'

@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { exitCodes } from '../../cli/exit-codes.ts'
 import { exitCodeOfProblem } from '../../cli/outcome-codes.ts'
-import { access } from '../../gateway/http-access.ts'
-import { problems } from '../../gateway/http-problem.ts'
+import { access } from '../../gateway/http/access.ts'
+import { problems } from '../../gateway/http/problem.ts'
 import { createMetrics } from '../../gateway/metrics.ts'
-import { resolveCodes, resolveProblem } from '../../gateway/problem-details.ts'
+import { resolveCodes, resolveProblem } from '../../gateway/http/problem-details.ts'
 import type { ResolveCode } from '../../gateway/resolve.ts'
 
 const http = await readFile('docs/http.md', 'utf8')

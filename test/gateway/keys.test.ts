@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import { createKeys, currentTenantKey, keyInUse, readKeys, rotateKeys } from '../../gateway/keys.ts'
+import { createKeys, currentTenantKey, keyInUse, readKeys, rotateKeys } from '../../gateway/config/keys.ts'
 import { scratchFolder } from '../helpers/scratch.ts'
 
 describe('the key file', () => {

@@ -4,7 +4,7 @@ import { encodeRecord, type AuditRecord } from '../../audit/record.ts'
 import { shortHash } from '../../policy/digest.ts'
 import { jobIdFromMessageId } from '../../policy/job-id.ts'
 import { startGateway } from '../../gateway/gateway.ts'
-import type { Config } from '../../gateway/config.ts'
+import type { Config } from '../../gateway/config/config.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 import { ask, readAudit, readJob, testConfig, until } from '../helpers/gateway.ts'
 

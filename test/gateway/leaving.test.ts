@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { connectBus, type Bus } from '../../gateway/bus.ts'
+import { connectBus, type Bus } from '../../gateway/bus/bus.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 import { until } from '../helpers/gateway.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { BusError } from '../../gateway/message.ts'
+import { BusError } from '../../gateway/bus/message.ts'
 import { createLog } from '../../gateway/log.ts'
 
 /** A log and the lines it has written. */

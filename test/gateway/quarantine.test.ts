@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
-import type { Config } from '../../gateway/config.ts'
+import type { Config } from '../../gateway/config/config.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 import { ask, coreWorker, readJob, testConfig, until, type Asked } from '../helpers/gateway.ts'
 

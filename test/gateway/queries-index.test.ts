@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createAuditIndex, rowOf, type Row } from '../../gateway/index-audit.ts'
-import { createKeyHash } from '../../gateway/index-hash.ts'
-import { createLinks } from '../../gateway/index-links.ts'
+import { createAuditIndex, rowOf, type Row } from '../../gateway/queries/index-audit.ts'
+import { createKeyHash } from '../../gateway/queries/index-hash.ts'
+import { createLinks } from '../../gateway/queries/index-links.ts'
 
 describe('the hash of keys', () => {
   const text = (key: string, hash = createKeyHash()): string => {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 
 import { describe, expect, test } from 'vitest'
 
-import { parseTopology, placedAgents, poolFor } from '../../gateway/topology.ts'
+import { parseTopology, placedAgents, poolFor } from '../../gateway/config/topology.ts'
 import { demoTopology } from '../helpers/topology.ts'
 
 const text = `tenants:

@@ -1,6 +1,6 @@
 import { startGateway } from '../../gateway/gateway.ts'
-import type { Bus } from '../../gateway/bus.ts'
-import type { Config } from '../../gateway/config.ts'
+import type { Bus } from '../../gateway/bus/bus.ts'
+import type { Config } from '../../gateway/config/config.ts'
 
 /**
  * One gateway as a process of its own, for tests that kill it. Told by `gateway-process.ts` what to be, in the

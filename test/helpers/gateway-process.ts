@@ -6,7 +6,7 @@ import { join } from 'node:path'
 
 import { spawnLeashed } from '../../cli/dev/leash.ts'
 import { projectRoot } from '../../cli/dev/project.ts'
-import type { Config } from '../../gateway/config.ts'
+import type { Config } from '../../gateway/config/config.ts'
 import type { GatewayOrder } from './gateway-main.ts'
 
 /** A gateway that can be killed, stopped and continued. */

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { headers, type Msg, type NatsConnection } from '@nats-io/transport-node'
 import type { Answer } from '../../audit/answer.ts'
 import { decodeRecord, type AuditRecord } from '../../audit/record.ts'
-import type { Config } from '../../gateway/config.ts'
-import { defaultLimits } from '../../gateway/streams.ts'
+import type { Config } from '../../gateway/config/config.ts'
+import { defaultLimits } from '../../gateway/nats/streams.ts'
 import type { TestNats } from './nats-server.ts'
 
 /** Nothing is asked of a decision, nobody is answered from the past, and the bounds are far away. */

@@ -8,9 +8,9 @@ import { newPasswords, withOwner, type Passwords } from '../../cli/dev/nats-conf
 import { natsServerVersion } from '../../cli/dev/nats-binary.ts'
 import { startNatsProcess, type NatsProcess } from '../../cli/dev/nats-process.ts'
 import { provisionAs, startProvisionedNats } from '../../cli/dev/provisioned-nats.ts'
-import { type ApiRequest } from '../../gateway/provision.ts'
-import { defaultLimits, type StreamLimits } from '../../gateway/streams.ts'
-import { placedAgents, type Topology } from '../../gateway/topology.ts'
+import { type ApiRequest } from '../../gateway/nats/provision.ts'
+import { defaultLimits, type StreamLimits } from '../../gateway/nats/streams.ts'
+import { placedAgents, type Topology } from '../../gateway/config/topology.ts'
 import { replayAll } from './replayed.ts'
 import { demoTopology } from './topology.ts'
 

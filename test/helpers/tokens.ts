@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 
-import { newToken, tokenHash } from '../../gateway/token.ts'
-import type { TokenEntry } from '../../gateway/tokens-file.ts'
+import { newToken, tokenHash } from '../../gateway/http/token.ts'
+import type { TokenEntry } from '../../gateway/http/tokens-file.ts'
 
 /** A tokens file that a test hands tokens out of. */
 export type TokenBook = {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 
-import { parseTopology, type Topology } from '../../gateway/topology.ts'
+import { parseTopology, type Topology } from '../../gateway/config/topology.ts'
 
 /** The topology of the demo, as deploy/topology.yaml has it. */
 export async function demoTopology(): Promise<Topology> {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 
-import { provision, type ApiRequest } from '../../gateway/provision.ts'
-import { planStreams } from '../../gateway/streams.ts'
+import { provision, type ApiRequest } from '../../gateway/nats/provision.ts'
+import { planStreams } from '../../gateway/nats/streams.ts'
 import { asOwner, startTestNats, testLimits, type TestNats } from '../helpers/nats-server.ts'
 import { demoTopology } from '../helpers/topology.ts'
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 
 import { actsOf } from '../../cli/nats-acts.ts'
 import { attempt } from '../../cli/nats-attempt.ts'
-import { natsUsers, passwordVariable } from '../../gateway/nats-conf.ts'
+import { natsUsers, passwordVariable } from '../../gateway/nats/conf.ts'
 import { everybody } from '../helpers/roles.ts'
 import { demoTopology } from '../helpers/topology.ts'
 

@@ -1,0 +1,198 @@
+import type { Approval, Resolution } from '../../audit/event.ts'
+import { levelOf } from '../../audit/approval.ts'
+import type { RecordData } from '../../audit/record.ts'
+import { mayVote, tally } from '../../policy/ballot.ts'
+import { canonicalJson } from '../../policy/digest.ts'
+import { meetConstraints, type Constraints } from '../../policy/constraints.ts'
+import { parseJob } from '../../policy/job.ts'
+import type { Position } from '../chain.ts'
+import type { ResolveCommand } from '../command.ts'
+import { decide, deny, firstAttempt, type DecidedEvent } from '../decide.ts'
+import type { Io } from '../io.ts'
+import { placed } from '../place.ts'
+import type { Proposal } from '../step.ts'
+import { stopOf, thawedMs } from '../stops/stopped.ts'
+import { pendingSubject } from '../subjects.ts'
+import { decidesFor } from '../config/topology.ts'
+
+/** A person's word on a parked job: whether it counts, and what it comes to together with those before it. */
+export async function voting(io: Io, command: ResolveCommand, last: Position): Promise<Proposal> {
+  const { data } = last.record
+  const { approval } = data
+  if (data.state.to !== 'PARKED' || approval === undefined) return waitsNoLonger(data)
+  const stop = await stopOf(io, data, false)
+  if (stop !== undefined && command.decision === 'approve')
+    return {
+      refuse: 'stopped',
+      detail: `${stop.by} stopped this: ${stop.reason}; approve again when it is resumed`,
+    }
+  const refused =
+    expired(io, data, approval) ??
+    mayNot(io, command, data, approval) ??
+    careless(command, approval) ??
+    staleBinding(command, data)
+  if (refused !== undefined) return refused
+  const vote = voteOf(command)
+  const voted = { ...approval, votes: [...approval.votes, vote] }
+  switch (tally(approval.demands, voted.votes, io.topology, levelOf(approval))) {
+    case 'rejected':
+      return { event: 'rejected', resolution: vote, approval: voted }
+    case 'open':
+      return { event: 'voted', approval: voted }
+    case 'approved':
+      return approving(io, data, vote, voted)
+  }
+}
+
+/** What somebody is told who comes too late with a decision or a claim. */
+export function waitsNoLonger(data: RecordData): Refused {
+  return data.state.to === 'EXPIRED'
+    ? { refuse: 'expired', detail: 'the approval expired and the job did not run' }
+    : { refuse: 'already_resolved', detail: `the job is ${data.state.to}` }
+}
+
+/** Its time is over, though nobody has written that down yet. */
+export function expired(io: Io, data: RecordData, approval: Approval): Refused | undefined {
+  if (thawedMs(io, data, approval.requested_at, approval.expires_at) > io.nowMs()) return undefined
+  return { refuse: 'expired', detail: `the approval expired at ${approval.expires_at}` }
+}
+
+type Refused = { readonly refuse: string; readonly detail: string }
+
+/** Who may not decide about this job at all, or not once more. */
+export function mayNot(
+  io: Io,
+  { by }: { readonly by: string },
+  data: RecordData,
+  approval: Approval,
+): Refused | undefined {
+  // Stored before the topology changed.
+  if (!decidesFor(io.topology, by, data.tenant))
+    return { refuse: 'not_found', detail: 'there is no such job' }
+  if (by === data.actor.id) return { refuse: 'self_approval', detail: 'nobody decides about an own job' }
+  const agent = io.topology.tenants
+    .find(({ name }) => name === data.tenant)
+    ?.agents.find(({ name }) => name === data.actor.id)
+  if (agent?.owner === by)
+    return {
+      refuse: 'self_approval',
+      detail: `${by} answers for ${data.actor.id} and does not decide about its jobs`,
+    }
+  const authors = io
+    .policy()
+    .rules.filter(({ id }) => approval.rules.includes(id))
+    .map(({ owner }) => owner)
+  if (approval.exclude.includes('policy_author') && authors.includes(by))
+    return { refuse: 'self_approval', detail: `${by} owns the rule that asks for this approval` }
+  if (!mayVote(approval.demands, by, io.topology))
+    return { refuse: 'not_an_approver', detail: 'none of the thresholds of this approval counts your word' }
+  if (approval.votes.some((vote) => vote.by === by))
+    return { refuse: 'already_voted', detail: 'you have decided about this job; everybody does once' }
+  return undefined
+}
+
+/** What an approval must bring along by its level, and how long its rules let nobody be hasty. */
+function careless(command: ResolveCommand, approval: Approval): Refused | undefined {
+  const { decision, jobHash, policySnapshot, note } = command
+  if (decision === 'reject') return undefined
+  // By the time at which it came: carried out later, by another gateway, it was as early as before.
+  if (approval.approve_from !== undefined && Date.parse(command.at) < Date.parse(approval.approve_from))
+    return { refuse: 'too_early', detail: `this job can be approved from ${approval.approve_from} on` }
+  const level = levelOf(approval)
+  if (level !== 'normal' && note.trim() === '')
+    return { refuse: 'note_required', detail: `an approval of level ${level} says why, in a note` }
+  if (level === 'critical' && (jobHash === undefined || policySnapshot === undefined))
+    return {
+      refuse: 'binding_required',
+      detail: 'an approval of level critical names the job_hash and the policy_snapshot that you looked at',
+    }
+  return undefined
+}
+
+function staleBinding(command: ResolveCommand, data: RecordData): Refused | undefined {
+  if (command.jobHash !== undefined && command.jobHash !== data.job_hash)
+    return { refuse: 'stale_binding', detail: 'the job hash is not the parked one: look at the job again' }
+  if (command.policySnapshot !== undefined && command.policySnapshot !== data.decision.policy_snapshot)
+    return {
+      refuse: 'stale_binding',
+      detail: 'the policy snapshot is not the one the job is parked under: look at the job again',
+    }
+  const wanted = command.constraints
+  if (wanted === undefined) return undefined
+  // What meets the limits in force unchanged narrows them; anything else would be taken back silently.
+  const met = meetConstraints(data.decision.constraints, wanted)
+  const widened = (Object.keys(wanted) as (keyof Constraints)[]).filter(
+    (name) => canonicalJson(met?.[name]) !== canonicalJson(meetConstraints(null, wanted)?.[name]),
+  )
+  if (widened.length === 0) return undefined
+  return { refuse: 'constraints_widen', detail: `an approver may only narrow limits: ${widened.join(', ')}` }
+}
+
+function voteOf(command: ResolveCommand): Resolution {
+  return {
+    decision: command.decision,
+    by: command.by,
+    via: command.via,
+    at: command.at,
+    note: command.note,
+    binding: command.jobHash !== undefined && command.policySnapshot !== undefined ? 'client' : 'server',
+    ...(command.constraints === undefined ? {} : { constraints: command.constraints }),
+  }
+}
+
+/**
+ * Decides once more, under the policy of this moment: the same requirement releases the job, with the stricter of all
+ * constraint sets; another requirement is asked for again; a denial is a denial. Once parked, only a person releases.
+ */
+async function approving(
+  io: Io,
+  data: RecordData,
+  resolution: Resolution,
+  approval: Approval,
+): Promise<Proposal> {
+  const copy = await io.bus.last('APPROVALS', pendingSubject(data.job_id))
+  if (copy === undefined)
+    return { refuse: 'unavailable', detail: 'the parked copy is not there (yet): try again' }
+  const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, copy.body)
+  if (!parsed.ok) return deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
+  const event = await decide(io, data, parsed.job, data.facts === undefined ? {} : { facts: data.facts })
+  switch (event.event) {
+    case 'denied':
+      return { ...event, resolution }
+    case 'throttled':
+      return { ...event, resolution, approval }
+    case 'approved':
+      return event
+    case 'allowed':
+      return placed(io, data, approved(io, data, event, resolution, approval))
+    case 'parked':
+      if (event.approval.requirement !== approval.requirement) return event
+      return placed(io, data, approved(io, data, event, resolution, approval))
+  }
+}
+
+function approved(
+  io: Io,
+  data: RecordData,
+  event: Extract<DecidedEvent, { readonly event: 'allowed' | 'parked' }>,
+  resolution: Resolution,
+  approval: Approval,
+): DecidedEvent {
+  const added = approval.votes.flatMap((vote) => vote.constraints ?? [])
+  const constraints = [event.decision.constraints, ...added].reduce(
+    meetConstraints,
+    data.decision.constraints,
+  )
+  const dispatch = firstAttempt(io, data, constraints)
+  if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
+  const { decision, evidence, output } = event
+  return {
+    event: 'approved',
+    decision: { ...decision, constraints },
+    evidence,
+    ...(output === undefined ? {} : { output }),
+    resolution,
+    approval,
+    dispatch,
+  }
+}
