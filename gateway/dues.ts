@@ -2,7 +2,8 @@ import type { RecordData } from '../audit/record.ts'
 import { parseJob } from '../policy/job.ts'
 import { beforeParking } from './asking.ts'
 import type { Position } from './chain.ts'
-import { afterFailure, hasUnreadResult } from './collect.ts'
+import { afterFailure, collectUnread } from './collect.ts'
+import type { Delivery } from './bus/delivery.ts'
 import { decide, deny, type Before } from './decide.ts'
 import { expiry, notYet, whileStopped } from './approvals/expiry.ts'
 import type { Io } from './io.ts'
@@ -10,11 +11,14 @@ import { placeRetryMs, placeWaitMs } from './place.ts'
 import type { Proposal } from './step.ts'
 import { stopOf } from './stops/stopped.ts'
 
-/** A worker's result that nobody has read yet is looked for again after this. */
-const retryMs = 1_000
+/** A result that cannot be collected for whatever reason holds up the end of its attempt for so many looks, one a second. */
+const looksMax = 60
+
+/** The waiting message whose time has come. */
+export type Due = Pick<Delivery, 'subject' | 'deliveries'>
 
 /** The time to look at an output that was kept back is over. */
-export function quarantineDue(io: Io, _subject: string, { record }: Position): Proposal | Promise<Proposal> {
+export function quarantineDue(io: Io, _due: Due, { record }: Position): Proposal | Promise<Proposal> {
   const { data, time } = record
   if (data.state.to !== 'QUARANTINED') return { refuse: 'moved-on' }
   return expiry(io, data, time, data.quarantine?.expires_at ?? time, 'quarantine')
@@ -23,7 +27,7 @@ export function quarantineDue(io: Io, _subject: string, { record }: Position): P
 /** The wait is over: the job runs in the slot that was kept for it, or ends because there was none within `max_wait`. */
 export async function throttleDue(
   io: Io,
-  subject: string,
+  { subject }: Due,
   { record: { data } }: Position,
 ): Promise<Proposal> {
   if (data.state.to !== 'THROTTLED' || data.throttle === undefined) return { refuse: 'moved-on' }
@@ -59,13 +63,22 @@ function inTime(io: Io, data: RecordData, notBeforeMs: number): Before {
   return data.facts === undefined ? data : { ...data, facts: { ...data.facts, granted: [] } }
 }
 
-/** An attempt's deadline has come, and no result. */
-export async function attemptDue(io: Io, subject: string, { record: { data } }: Position): Promise<Proposal> {
-  const attempt = Number(subject.split('.').at(-1))
+/**
+ * An attempt's deadline has come. A gateway that was away finds both at once, the deadline that has passed and a result that came
+ * in time; whichever is delivered first, the result counts, so that nobody is recorded as late who was not.
+ */
+export async function attemptDue(io: Io, due: Due, last: Position): Promise<Proposal> {
+  const { data } = last.record
+  const attempt = Number(due.subject.split('.').at(-1))
   if (data.state.to !== 'DISPATCHED' || data.dispatch?.attempt !== attempt) return { refuse: 'moved-on' }
   if (Date.parse(data.dispatch.deadline) > io.nowMs())
     return notYet(Date.parse(data.dispatch.deadline), io.nowMs())
-  if (await hasUnreadResult(io, data)) return notYet(io.nowMs() + retryMs, io.nowMs())
+  try {
+    if (await collectUnread(io, last)) return { refuse: 'moved-on' }
+  } catch (err) {
+    if (due.deliveries < looksMax) throw err
+    io.log.error({ jobId: data.job_id, err }, 'a result cannot be collected; its attempt ends without it')
+  }
   const stop = await stopOf(io, data, false)
   // The attempt is over either way; another one would be enabled, and nothing is while the stop holds.
   return stop === undefined ? afterFailure(io, data, 'deadline') : { event: 'timed_out', limit: 'stopped' }

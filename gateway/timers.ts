@@ -4,7 +4,7 @@ import type { Position } from './chain.ts'
 import { approvalDue, dueName, nextDueMs } from './approvals/due.ts'
 import type { WaitingCopy, WaitingStream } from './copies.ts'
 import type { Delivery } from './bus/delivery.ts'
-import { attemptDue, quarantineDue, throttleDue } from './dues.ts'
+import { attemptDue, quarantineDue, throttleDue, type Due } from './dues.ts'
 import { createHeap } from './heap.ts'
 import type { Io } from './io.ts'
 import { pull, type Pull } from './bus/pull.ts'
@@ -53,8 +53,7 @@ type Kind = {
   readonly dueHeader: string
   /** How many tokens stand behind the job in the subject. */
   readonly skip: number
-  /** `subject` is that of the waiting message. */
-  readonly propose: (io: Io, subject: string, last: Position) => Proposal | Promise<Proposal>
+  readonly propose: (io: Io, due: Due, last: Position) => Proposal | Promise<Proposal>
 }
 
 /** Every kind with how long its messages may be held here, and how early those come back that were sent back. */
@@ -215,7 +214,7 @@ async function fireOne(io: Io, kind: HeldKind, waiting: Waiting, onward: Onward)
     around: copy === undefined ? {} : { copy },
   }
   const done = await step(io, cause, last, (at) =>
-    at === undefined ? { refuse: 'gone' } : kind.propose(io, delivery.subject, at),
+    at === undefined ? { refuse: 'gone' } : kind.propose(io, delivery, at),
   )
   const waits = kind.stream === 'APPROVALS' && done.at?.record.data.state.to === 'PARKED'
   if (done.type === 'moved' && !waits) return delivery.ack()

@@ -10,11 +10,7 @@ import { thawedMs } from '../stops/stopped.ts'
  * Time passes for a parked job: somebody is reminded, somebody else is told, and in the end it expires. While a stop holds the job
  * nothing of that happens, and the times move by as long as it does.
  */
-export async function approvalDue(
-  io: Io,
-  _subject: string,
-  { record: { data } }: Position,
-): Promise<Proposal> {
+export async function approvalDue(io: Io, _due: unknown, { record: { data } }: Position): Promise<Proposal> {
   const { approval } = data
   if (data.state.to !== 'PARKED' || approval === undefined) return { refuse: 'moved-on' }
   const nowMs = io.nowMs()

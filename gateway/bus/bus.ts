@@ -1,6 +1,7 @@
 import { connect, nkeyAuthenticator, nuid, type ConnectionOptions, type Msg } from '@nats-io/transport-node'
 import {
   BusError,
+  nanosecondsOf,
   parseAck,
   storedFromApi,
   type Appended,
@@ -30,6 +31,8 @@ export type Bus = {
   request(subject: string, body?: unknown, timeoutMs?: number): Promise<Record<string, unknown>>
   /** The newest stored message on a subject, asked of the stream's leader, so that it is never stale. */
   last(stream: string, subject: string): Promise<Stored | undefined>
+  /** The oldest stored message on a subject (wildcards allowed) from that sequence on; as fresh as `last`. */
+  next(stream: string, subject: string, from: number): Promise<Stored | undefined>
   /** One stored message by sequence; may be served by any replica. */
   get(stream: string, sequence: number): Promise<Stored | undefined>
   /** Removes one copy of a payload; a copy that is gone already is not an error. */
@@ -155,12 +158,8 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     publish: (subject, body, headers, reply = '') =>
       send(subject, reply, headers === undefined ? noHeaders : { headers }, body),
     request: (subject, body, timeoutMs = askTimeoutMs) => requestJson(ask, subject, body, timeoutMs),
-    last: async (stream, subject) =>
-      storedFromApi(
-        await missing(
-          requestJson(ask, `$JS.API.STREAM.MSG.GET.${stream}`, { last_by_subj: subject }, askTimeoutMs),
-        ),
-      ),
+    last: (stream, subject) => readStream(ask, stream, { last_by_subj: subject }),
+    next: (stream, subject, from) => readStream(ask, stream, { seq: from, next_by_subj: subject }),
     get: (stream, sequence) => directGet(ask, stream, sequence),
     remove: async (stream, sequence) => {
       await missing(
@@ -233,6 +232,11 @@ function requestJson(
   })
 }
 
+async function readStream(ask: Ask, stream: string, question: object): Promise<Stored | undefined> {
+  const subject = `$JS.API.STREAM.MSG.GET.${stream}`
+  return storedFromApi(await missing(requestJson(ask, subject, question, askTimeoutMs)))
+}
+
 /** What the server itself says when nobody listens on the subject of a question. */
 const isUnheard = ({ headers, data }: Msg): boolean => headers?.code === 503 && data.length === 0
 
@@ -257,6 +261,7 @@ function directGet(ask: Ask, stream: string, sequence: number): Promise<Stored |
       subject: found.header('Nats-Subject'),
       sequence: Number(found.header('Nats-Sequence')),
       timeMs: Date.parse(found.header('Nats-Time-Stamp')),
+      timeNs: nanosecondsOf(found.header('Nats-Time-Stamp')),
       body: found.body,
       header: (name) => found.header(name),
     }

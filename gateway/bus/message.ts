@@ -22,6 +22,8 @@ export type Stored = {
   readonly subject: string
   readonly sequence: number
   readonly timeMs: number
+  /** Nanoseconds since the epoch, as the server has it. */
+  readonly timeNs: bigint
   readonly body: Uint8Array
   header(name: string): string
 }
@@ -88,6 +90,7 @@ export function storedFromApi(answer: Record<string, unknown> | undefined): Stor
     subject: message.subject,
     sequence: message.seq,
     timeMs: Date.parse(message.time),
+    timeNs: nanosecondsOf(message.time),
     body: Buffer.from(message.data ?? '', 'base64'),
     header: (name) =>
       lines
@@ -95,4 +98,10 @@ export function storedFromApi(answer: Record<string, unknown> | undefined): Stor
         ?.slice(name.length + 1)
         .trim() ?? '',
   }
+}
+
+/** RFC 3339 as the server writes it: any number of digits behind the second, or none. */
+export function nanosecondsOf(time: string): bigint {
+  const [, second = '', digits = ''] = /^([^.Z]+)(?:\.(\d+))?Z$/.exec(time) ?? []
+  return BigInt(Date.parse(`${second}Z`)) * 1_000_000n + BigInt(digits.padEnd(9, '0').slice(0, 9))
 }

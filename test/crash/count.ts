@@ -41,10 +41,16 @@ type Rec = {
     readonly event: string
     readonly state: { readonly from: string; readonly to: string }
     readonly decision: { readonly type: string; readonly rule_id: string }
-    readonly dispatch?: { readonly pool: string; readonly attempt: number; readonly attempts_max: number }
+    readonly dispatch?: {
+      readonly pool: string
+      readonly attempt: number
+      readonly attempts_max: number
+      readonly deadline: string
+    }
     readonly resolution?: { readonly by: string; readonly decision: string; readonly at: string }
     readonly trace_id: string
     readonly refuse?: string
+    readonly detail?: string
     readonly limit?: string
   }
 }
@@ -67,6 +73,7 @@ const dispatches = ['allowed', 'approved', 'retried']
 /** Two people decide about everything here: the slower one's refusal belongs on record. */
 const expectedRefusals = ['already_resolved']
 /** A result whose attempt was over when it came through at last. */
+const refusedPrefix = 'audit._refused.'
 const lateRefusals = ['late-result', 'stale-attempt']
 
 /**
@@ -76,13 +83,23 @@ const lateRefusals = ['late-result', 'stale-attempt']
  */
 export function count(seen: Seen, serverDied = false): Broken {
   const broken = countRecords(seen, serverDied)
-  countPeople(broken, seen, chainsOf(seen.audit), serverDied)
+  const chains = chainsOf(seen.audit)
+  countPeople(broken, seen, chains, serverDied)
   for (const { subject, body } of seen.audit) {
-    const refuse = subject.startsWith('audit._refused.') ? (JSON.parse(body) as Rec).data.refuse : undefined
-    if (refuse !== undefined && ![...expectedRefusals, ...(serverDied ? lateRefusals : [])].includes(refuse))
-      broken.falseRecord.push(`${refuse} ${subject}`)
+    if (!subject.startsWith(refusedPrefix)) continue
+    const { refuse = '', detail = '' } = (JSON.parse(body) as Rec).data
+    const expected = [...expectedRefusals, ...(serverDied ? lateRefusals : [])].includes(refuse)
+    const late = refuse === 'late-result' && isLate(detail, chains.get(subject.slice(refusedPrefix.length)))
+    if (!expected && !late) broken.falseRecord.push(`${refuse} (${detail}) ${subject}`)
   }
   return broken
+}
+
+/** On a machine with too much to do a worker really is late now and then; who says so of it must be able to show it. */
+function isLate(detail: string, links: readonly Link[] = []): boolean {
+  const [, stored = ''] = /^stored (\S+),/.exec(detail) ?? []
+  const deadline = links.findLast(({ record }) => record.data.dispatch)?.record.data.dispatch?.deadline ?? ''
+  return Date.parse(stored) >= Date.parse(deadline)
 }
 
 /** What must hold whoever sends what: the chains, and what was dispatched under them. */

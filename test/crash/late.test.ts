@@ -1,4 +1,4 @@
-import type { NatsConnection } from '@nats-io/transport-node'
+import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
@@ -6,13 +6,17 @@ import type { Bus } from '../../gateway/bus/bus.ts'
 import type { Config } from '../../gateway/config/config.ts'
 import { startGateway } from '../../gateway/gateway.ts'
 import type { ApiRequest } from '../../gateway/nats/provision.ts'
-import { ask, readAudit, readJob, testConfig, until } from '../helpers/gateway.ts'
+import { answerJob, ask, coreWorker, readAudit, readJob, testConfig, until } from '../helpers/gateway.ts'
 import { asOwner, startTestNats, type TestNats } from '../helpers/nats-server.ts'
-import { shortenAckWait } from './streams.ts'
+import { leftOver, shortenAckWait } from './streams.ts'
 
 const policy = `version: v1
 rules:
   - { id: free, match: { topics: ["job.free.*"] }, decision: allow }
+  - id: brief
+    match: { topics: ["job.brief.*"] }
+    decision: allow_with_constraints
+    constraints: { max_runtime_sec: 20, max_retries: 1 }
   - { id: ask, match: { topics: ["job.ask.*"] }, decision: require_approval }
 `
 
@@ -20,12 +24,15 @@ let nats: TestNats
 let api: ApiRequest
 let config: Config
 let agent: NatsConnection
+/** Every dispatch, none of which is answered but by the test that asks for it. */
+let seen: readonly Msg[]
 
 beforeAll(async () => {
   nats = await startTestNats({ owner: 'stays' })
   api = await asOwner(nats)
   config = await testConfig(nats, policy)
   agent = await nats.connect('demo')
+  ;({ seen } = await coreWorker(nats, 'helpdesk-1', () => undefined))
 })
 afterAll(() => nats.stop())
 
@@ -109,3 +116,50 @@ test('a job that was approved while the gateway that parked it stood still leave
   expect(new Set(codes)).toEqual(new Set(codes.length > 0 ? ['already_resolved'] : []))
   await asked
 })
+
+test.each(['ok', 'error'] as const)(
+  'a result (%s) that came in time counts, however long all gateways were away and whatever they find first',
+  async (status) => {
+    const first = await startGateway({ ...config, gateway: 'first' })
+    const { job_id } = await ask(agent, 'job.brief.run', {})
+    const job = await until(() => seen.find((one) => one.headers?.get('Sluice-Job') === job_id))
+    await first.stop()
+    const worker = await nats.connect('helpdesk-1')
+    answerJob(worker, 'helpdesk-1', job, '{"done":true}', status)
+    // Said again by mistake, and by somebody who knows no token: that is what stands newest.
+    worker.publish(`result.helpdesk-1.${job_id}`, '{}')
+    await worker.flush()
+
+    // Ten minutes later, and results are slower to come than due times.
+    const withheld: (() => void)[] = []
+    let withholds = true
+    let aheadMs = 0
+    const later = await startGateway(
+      { ...config, gateway: 'later' },
+      {
+        nowMs: () => Date.now() + aheadMs,
+        bus: (bus) => ({
+          ...bus,
+          publish: (subject, ...rest) => {
+            const publish = (): void => bus.publish(subject, ...rest)
+            const asks = subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.RESULTS_')
+            if (withholds && asks) withheld.push(publish)
+            else publish()
+          },
+        }),
+      },
+    )
+    aheadMs = 600_000
+    const events = async (): Promise<string[]> =>
+      (await readJob(nats, job_id)).map(({ data }) => `${data.event} ${data.limit ?? ''}`.trim())
+    await until(async () => (await events()).length > 1)
+    withholds = false
+    for (const publish of withheld) publish()
+    await until(async () => Object.keys(await leftOver(api, /^RESULTS_/)).length === 0)
+    expect(await events()).toEqual(['allowed', status === 'ok' ? 'succeeded' : 'retried error'])
+    await later.stop()
+    const refused = (await readAudit(nats)).filter(({ subject }) => subject === `audit._refused.${job_id}`)
+    const codes = refused.map(({ record }) => (record.data as unknown as { refuse: string }).refuse)
+    expect(codes).toEqual([status === 'ok' ? 'late-result' : 'stale-attempt'])
+  },
+)
