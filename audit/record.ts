@@ -30,6 +30,15 @@ export type AuditRecord = {
 }
 
 export const recordBytesMax = 32_768
+/** Kept free while a job can still grow, so that what ends it always has room: limits, a note, findings, causes of retries. */
+const endBytes = 8_192
+
+/** How large this record may be. */
+export function bytesMaxOf({ data: { state, terminal } }: AuditRecord): number {
+  const ends = terminal !== undefined || state.from === 'DISPATCHED' || state.from === 'QUARANTINED'
+  return ends ? recordBytesMax : recordBytesMax - endBytes
+}
+
 export const matchedMax = 64
 
 export type RecordData = Opened &

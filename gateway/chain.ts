@@ -1,4 +1,4 @@
-import { decodeRecord, encodeRecord, recordBytesMax, type AuditRecord } from '../audit/record.ts'
+import { bytesMaxOf, decodeRecord, encodeRecord, type AuditRecord } from '../audit/record.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { Bus } from './bus/bus.ts'
 import { BusError } from './bus/message.ts'
@@ -13,7 +13,11 @@ export type Chain = {
   remembered(job: JobId): Position | undefined
   last(job: JobId): Promise<Position | undefined>
   /** `leaveByMs`: what lets a job go on must leave the process by then, or not at all. */
-  append(record: AuditRecord, expect: number, leaveByMs?: number): Promise<Position | 'conflict'>
+  append(
+    record: AuditRecord,
+    expect: number,
+    leaveByMs?: number,
+  ): Promise<Position | 'conflict' | 'too-large'>
 }
 
 const rememberedMax = 20_000
@@ -40,7 +44,7 @@ export function createChain(bus: Bus, onAppended: (at: Position) => void): Chain
     },
     append: async (record, expect, leaveByMs) => {
       const body = encodeRecord(record)
-      if (body.length > recordBytesMax) throw new Error(`record ${record.id} has ${body.length} bytes`)
+      if (Buffer.byteLength(body) > bytesMaxOf(record)) return 'too-large'
       const appended = await bus.append(auditSubject(record.data.job_id), body, { expect, leaveByMs })
       switch (appended.type) {
         case 'stored': {

@@ -30,6 +30,7 @@ export type ResolveCode =
   | 'note_required'
   | 'too_early'
   | 'stopped'
+  | 'too_large'
   | 'unavailable'
 
 export type Resolved =

@@ -4,6 +4,7 @@ import type { JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
 import { removeLeftCopies } from './copies.ts'
+import { deny } from './decide.ts'
 import { perform, type Around } from './perform.ts'
 import { mayLeaveBy } from './stops/stopped.ts'
 
@@ -51,9 +52,10 @@ export async function step(
   // What is remembered may be behind: good enough to append on, because the compare-and-set finds out, but nothing is
   // refused or done again because of it.
   let fresh = false
+  let instead: Proposal | undefined
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     const known = last?.record.data.causes.includes(cause.id) === true
-    const proposal = known ? undefined : await propose(last)
+    const proposal = known ? undefined : (instead ?? (await propose(last)))
     const record =
       proposal === undefined || 'refuse' in proposal ? undefined : recordOf(io, cause, last, proposal)
     const leaveByMs = record === undefined ? undefined : mayLeaveBy(io, record)
@@ -64,7 +66,11 @@ export async function step(
     }
     const appended =
       record === undefined ? undefined : await io.chain.append(record, last?.sequence ?? 0, leaveByMs)
-    if (record !== undefined && appended !== undefined && appended !== 'conflict') {
+    if (record !== undefined && appended === 'too-large') {
+      instead = insteadOf(io, record)
+      continue
+    }
+    if (record !== undefined && typeof appended === 'object') {
       io.metrics.moved(record.data.event, record.data.state.from)
       return { type: 'moved', at: await act(io, cause, appended) }
     }
@@ -72,8 +78,18 @@ export async function step(
     if (fresh && proposal !== undefined && appended === undefined) return refused(proposal, last)
     last = await io.chain.last(cause.job)
     fresh = true
+    instead = undefined
   }
   throw new Error(`job ${cause.job}: still contended after ${attemptsMax} attempts`)
+}
+
+/**
+ * A record has a bound, and what people, jobs and policies say in it adds up. What does not fit must not be tried for ever: a
+ * person is told, anything else is a denial, and the job comes to its end.
+ */
+function insteadOf(io: Io, { data }: AuditRecord): Proposal {
+  const detail = 'what must stand on its record is larger than a record may be'
+  return data.state.from === 'PARKED' ? { refuse: 'too_large', detail } : deny(io, 'sluice.error', detail)
 }
 
 function recordOf(

@@ -27,6 +27,7 @@ const resolveProblems: Record<ResolveCode, readonly [number, string]> = {
   not_cancellable: [409, 'The job cannot be cancelled any more'],
   expired: [410, 'The approval expired'],
   stopped: [409, 'An operator has stopped this'],
+  too_large: [413, 'There is no room for this on the record'],
   unavailable: [503, 'The decision could not be carried out now'],
 }
 

@@ -10,14 +10,20 @@ import type { Config } from '../../gateway/config/config.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { pendingSubject } from '../../gateway/subjects.ts'
 import type { JobId } from '../../policy/job-id.ts'
-import { shortenAckWait } from '../crash/streams.ts'
+import { leftOver, shortenAckWait } from '../crash/streams.ts'
 import { apiOf, type ApiCall } from '../helpers/api.ts'
 import { approverOn, type Resolve } from '../helpers/approver.ts'
 import { ask, coreWorker, readAudit, readJob, testConfig, until, type Asked } from '../helpers/gateway.ts'
 import { asOwner, startTestNats, type TestNats } from '../helpers/nats-server.ts'
 
+/** More than a record has room for. */
+const paths = Array.from({ length: 400 }, (_, n) => `/${n}/${'x'.repeat(80)}`)
 const policy = `version: v1
 rules:
+  - id: huge
+    match: { topics: ["job.huge.*"] }
+    decision: allow_with_constraints
+    constraints: { deny_paths: [${paths.join(', ')}] }
   - { id: ask, match: { topics: ["job.ask.*"] }, decision: require_approval }
   - { id: soon, match: { topics: ["job.soon.*"] }, decision: require_approval, approval: { expires_in: 1s } }
 `
@@ -78,6 +84,18 @@ const stateOf = async (job: string): Promise<unknown> =>
   (await (apis[0] as ApiCall)('GET', `/api/v1/jobs/${job}`)).body['state']
 
 describe('what went wrong elsewhere', () => {
+  test('what has no room on a record is refused or denied once, and tried no second time', async () => {
+    const denied = await ask(agent, 'job.huge.x', {})
+    expect(denied).toMatchObject({ state: 'DENIED', decision: { rule_id: 'sluice.error' } })
+    const { job_id } = await park()
+    const wordy = await first(job_id, { constraints: { deny_paths: paths } })
+    expect(wordy).toMatchObject({ status: 413, code: 'too_large', state: 'PARKED' })
+    const api = await asOwner(nats)
+    await until(async () => Object.keys(await leftOver(api, /^(JOBS_|COMMANDS$)/)).length === 0)
+    expect((await first(job_id, { note: 'in short' })).state).toBe('DISPATCHED')
+    expect(await ended(job_id)).toEqual(['parked', 'approved', 'succeeded'])
+  })
+
   test('a double click on approve is one approval and one dispatch', async () => {
     const [api] = apis as [ApiCall]
     const { job_id } = await park()
