@@ -60,22 +60,25 @@ async function removeCopies(
 }
 
 /**
- * For a cause that was acted on before: whoever did may have died between the next copy and the removal of the last. What
- * the newest record has not carried on yet stays, because nobody else has the bytes.
+ * For a cause that was acted on before: whoever did may have died between the next copy and the removal of the last. False:
+ * the newest record is not carried on yet, and what stands there stays, because nobody else has the bytes.
  */
-export async function removeLeftCopies(io: Io, at: Position): Promise<void> {
-  if (!(await isCarriedOn(io, at))) return
+export async function removeLeftCopies(io: Io, at: Position): Promise<boolean> {
+  if (!(await isCarriedOn(io, at))) return false
   const now = waitingIn(at.record.data.state.to)
   if (now !== 'APPROVALS') await removeOlder(io, at, 'APPROVALS')
   if (now !== 'THROTTLED') await removeOlder(io, at, 'THROTTLED')
+  return true
 }
 
 async function isCarriedOn(io: Io, at: Position): Promise<boolean> {
-  const { state, dispatch: run, topic, job_id } = at.record.data
+  const { event, state, dispatch: run, topic, job_id } = at.record.data
   const waiting = waitingIn(state.to)
   if (waiting !== undefined) {
     const copy = await io.bus.last(waiting, waitingSubject(waiting, job_id))
-    return copy !== undefined && madeFor(copy) >= at.sequence
+    // A vote or a reminder needs no copy of its own.
+    const needsOwn = event === 'parked' || event === 'throttled'
+    return copy !== undefined && (!needsOwn || madeFor(copy) >= at.sequence)
   }
   if (state.to !== 'DISPATCHED' || run === undefined) return true
   return (await io.bus.last('WORK', dispatchSubject(run.pool, topic, job_id, run.attempt))) !== undefined

@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { evaluate } from '../policy/evaluate.ts'
+import type { JobId } from '../policy/job-id.ts'
 import { openAnswers } from './answers.ts'
 import { openApprovers } from './approvals/approvers.ts'
 import { connectBus, type Bus } from './bus/bus.ts'
+import { keepRoom } from './bus/room.ts'
 import { createChain } from './chain.ts'
 import { collect } from './collect.ts'
 import { commandCause, carryOutCommand } from './resolve.ts'
@@ -23,6 +25,7 @@ import { createPending, waitingRow } from './approvals/pending.ts'
 import { pull, type Pull } from './bus/pull.ts'
 import { openQueries, type Queries } from './queries/queries.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
+import { carryOn } from './step.ts'
 import { gatewayConsumer, intakeStream, resultsStream } from './nats/streams.ts'
 import { checkServer } from './nats/start-check.ts'
 import { recordKeys, recordStart } from './start-record.ts'
@@ -71,7 +74,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const { gateway, policyFile } = config
   const policies = await openPolicies({ file: policyFile, gateway, log, metrics, nowMs })
   const connected = await connect(config, (event) => event !== 'ping' && log.info({ event }, 'bus'))
-  const bus = replace.bus?.(connected) ?? connected
+  const bus = keepRoom(replace.bus?.(connected) ?? connected)
   const accepted = await checkServer(bus, config, topology, nowMs, log).catch(async (error: unknown) => {
     await bus.close()
     throw error
@@ -233,11 +236,24 @@ async function command(io: Io, refusals: Refusals, delivery: Delivery): Promise<
   const refused = done.type === 'refused'
   if (refused && done.code === 'unavailable' && delivery.deliveries < commandTriesMax)
     throw new Error('the parked copy is not there yet')
-  // Refused here, but the gateway that was asked may have looked a moment earlier and be about to write the opposite; if it
-  // dies then, this command is the only one who knows. So while the job waits, it comes once more when that is settled.
-  const unsettled = refused && done.state === 'PARKED' && delivery.deliveries === 1
-  if (unsettled) delivery.nak(commandSettledMs)
-  else delivery.ack()
+  if (refused && done.state === 'PARKED') lookAgain(io, wish.job)
+  delivery.ack()
+}
+
+/**
+ * Refused here, but the gateway that was asked may have looked a moment earlier, write the opposite, and die before it acts on
+ * it, when nobody has the command any more. So it is looked at once more. The command itself must not come again: who was
+ * told no would be carried out when nothing stands against it any more. If this gateway dies as well, the waiting copy
+ * is looked at when the next one starts, and when it is due.
+ */
+function lookAgain(io: Io, job: JobId): void {
+  const look = async (): Promise<void> => {
+    const last = await io.chain.last(job)
+    if (last !== undefined) await carryOn(io, last)
+  }
+  const failed = (err: unknown): void =>
+    io.log.warn({ jobId: job, err }, 'a job could not be looked at once more')
+  setTimeout(() => void look().catch(failed), commandSettledMs).unref()
 }
 
 function checks(io: Io, watch: Watch, keyring: Keyring, phase: Phase): ReadyCheck[] {

@@ -1,5 +1,6 @@
 import type { JobEvent, Opened } from '../audit/event.ts'
 import { recordNext, type AuditRecord } from '../audit/record.ts'
+import { shortHash } from '../policy/digest.ts'
 import type { JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
@@ -107,6 +108,16 @@ function refused(proposal: Proposal, at: Position | undefined): Step {
   if ('refuse' in proposal)
     return { type: 'refused', refuse: proposal.refuse, detail: proposal.detail ?? '', at }
   return { type: 'refused', refuse: 'no-such-move', detail: proposal.event, at }
+}
+
+/**
+ * For whoever comes upon a job without a cause of its own: the one who wrote the newest record may have died before acting on
+ * it, and the cause be acknowledged by another who was refused. Does what the record says, unless that is done.
+ */
+export async function carryOn(io: Io, at: Position): Promise<void> {
+  if (await removeLeftCopies(io, at)) return
+  const job = at.record.data.job_id
+  await act(io, { job, id: shortHash(`carried-on:${at.record.id}`), around: {} }, at)
 }
 
 /** A known cause: we, or another gateway, wrote it down and may have died before acting on it. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { removeLeftCopies, type WaitingStream } from './copies.ts'
+import type { WaitingStream } from './copies.ts'
 import type { Io } from './io.ts'
 import {
   commandsStream,
@@ -8,6 +8,8 @@ import {
   intakeStream,
   resultsStream,
 } from './nats/streams.ts'
+import { hasFix, remembersRemovals } from './nats/server-version.ts'
+import { carryOn } from './step.ts'
 import { trailingJob } from './subjects.ts'
 import { placedAgents } from './config/topology.ts'
 
@@ -23,7 +25,8 @@ const acksAtOnce = 2_000
 /**
  * A server that was killed may bring back messages that were removed: 2.9 keeps removals in memory until it writes its
  * index. Nobody would ever get them again; they would fill their streams, and keep the bytes of jobs that have long ended.
- * One read for each waiting job, one at a time, behind everything else.
+ * And a gateway that died may have left a job between its record and what that record says. A few reads for each waiting
+ * job, one at a time, behind everything else.
  */
 export function startSweep(io: Io): Sweep {
   let running = true
@@ -31,7 +34,7 @@ export function startSweep(io: Io): Sweep {
   const sweep = async (): Promise<void> => {
     const mine = ++asked
     const current = (): boolean => running && mine === asked
-    let queues = forgetsRemovals(io.bus.serverVersion) ? queuesOf(io) : []
+    let queues = hasFix(io.bus.serverVersion, remembersRemovals) ? [] : queuesOf(io)
     let waiting = waitingStreams
     for (let round = 0; current() && round < roundsMax; round++) {
       try {
@@ -50,18 +53,12 @@ export function startSweep(io: Io): Sweep {
   return { stop: () => void (running = false) }
 }
 
-/** Since 2.10 a removal from the middle of a stream is written when it is made. */
-function forgetsRemovals(serverVersion: string): boolean {
-  const [major = 0, minor = 0] = serverVersion.split('.').map(Number)
-  return major < 2 || (major === 2 && minor < 10)
-}
-
 async function sweepWaiting(io: Io, stream: WaitingStream, current: () => boolean): Promise<void> {
   for (const subject of await subjectsIn(io, stream)) {
     if (!current()) return
     const job = trailingJob(subject)
     const last = job === undefined ? undefined : await io.chain.last(job)
-    if (last !== undefined) await removeLeftCopies(io, last)
+    if (last !== undefined) await carryOn(io, last)
   }
 }
 

@@ -8,7 +8,7 @@ import { attemptDue, quarantineDue, throttleDue, type Due } from './dues.ts'
 import { createHeap } from './heap.ts'
 import type { Io } from './io.ts'
 import { pull, type Pull } from './bus/pull.ts'
-import { step, type Proposal } from './step.ts'
+import { carryOn, step, type Proposal } from './step.ts'
 import { gatewayConsumer } from './nats/streams.ts'
 import { startSweep } from './sweep.ts'
 import { trailingJob } from './subjects.ts'
@@ -47,6 +47,8 @@ const firingMax = 256
 const heldMax = 300_000
 const retryMs = 1_000
 const leftMs = 500
+/** A copy that was left behind is looked at again after this; a removed one does not come. */
+const leftAgainMs = 60_000
 
 type Kind = {
   readonly stream: WaitingStream | 'WORK' | 'QUARANTINE'
@@ -246,7 +248,7 @@ function waitingCopy({ stream }: Kind, { sequence }: Delivery): WaitingCopy | un
   return stream === 'WORK' || stream === 'QUARANTINE' ? undefined : { stream, sequence }
 }
 
-/** A copy of a job that went on is somebody else's to remove, unless the job has ended: then nobody needs it any more. */
+/** A copy of a job that has ended nobody needs any more. If the job went on, whoever wrote that down may have died since. */
 async function movedOn(
   io: Io,
   kind: Kind,
@@ -255,7 +257,10 @@ async function movedOn(
   sendBack: (delivery: Delivery, delayMs: number) => void,
 ): Promise<void> {
   if (waitingCopy(kind, waiting.delivery) === undefined) return waiting.delivery.ack()
-  if (last.record.data.terminal === undefined) return sendBack(waiting.delivery, 60_000)
+  if (last.record.data.terminal === undefined) {
+    await carryOn(io, last)
+    return sendBack(waiting.delivery, leftAgainMs)
+  }
   await io.bus.remove(kind.stream, waiting.delivery.sequence)
   waiting.delivery.ack()
 }

@@ -1,4 +1,5 @@
-import { hasFix, type Finding } from './doctor-server.ts'
+import type { Finding } from './doctor-server.ts'
+import { hasFix } from './server-version.ts'
 import type { ConfValue } from './conf-read.ts'
 
 type ConfMap = { [key: string]: ConfValue }

@@ -1,5 +1,6 @@
 import { auditStream } from './streams.ts'
 import type { Provisioned } from './provision.ts'
+import { hasFix, refusesWhatIsTooMuch, type Version } from './server-version.ts'
 
 /** Something that is not as it should be. The gate is not safe with a `fatal` one. */
 export type Finding = {
@@ -23,8 +24,6 @@ export type ServerFacts = {
   skewMs: number | undefined
 }
 
-type Version = readonly [major: number, minor: number, patch: number]
-
 /** What the project is tested down to, and what its authors would put into production. */
 const floor: Version = [2, 9, 10]
 const production: readonly Version[] = [
@@ -37,16 +36,6 @@ const skewFatalMs = 30_000
 /** What is wrong with the server itself. `limited`: it is known that every user has an allow-list for what it publishes. */
 export function serverFindings(facts: ServerFacts, limited: boolean): Finding[] {
   return [...versionFindings(facts, limited), ...streamFindings(facts), ...clockFindings(facts)]
-}
-
-/** Whether a version has what was fixed in these: in its own minor line, or because it is newer than all of them. */
-export function hasFix(version: string, fixes: readonly Version[]): boolean {
-  const [major = 0, minor = 0, patch = 0] = version.split(/[.-]/).map(Number)
-  const own = fixes.find(([fixedMajor, fixedMinor]) => fixedMajor === major && fixedMinor === minor)
-  if (own !== undefined) return patch >= own[2]
-  return fixes.every(
-    ([fixedMajor, fixedMinor]) => major > fixedMajor || (major === fixedMajor && minor > fixedMinor),
-  )
 }
 
 function versionFindings({ version, configs }: ServerFacts, limited: boolean): Finding[] {
@@ -78,6 +67,13 @@ function versionFindings({ version, configs }: ServerFacts, limited: boolean): F
       severity: 'note',
       what: `nats-server ${version} lets the header Nats-Request-Info be forged. Sluice takes nobody's name from it, others on this server may`,
       todo: 'run 2.11.15, 2.12.6 or newer',
+    })
+  if (!hasFix(version, refusesWhatIsTooMuch))
+    found.push({
+      id: 'full-stream-forgets',
+      severity: 'warning',
+      what: `nats-server ${version} removes the oldest messages of a stream that is full to the byte, where it should refuse the newest. The gateways stop at 98 % of what they write themselves; JOBS_* and RESULTS_*, which agents and workers fill, may lose what waits there`,
+      todo: 'run 2.10.5 or newer; until then keep sluice_stream_fullness_ratio of these streams below 0.98',
     })
   const replicated = [...configs]
     .filter(([, config]) => Number(config['num_replicas'] ?? 1) > 1)

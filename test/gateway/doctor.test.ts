@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 
 import { confDrift, confFindings, everybodyLimited } from '../../gateway/nats/doctor-conf.ts'
-import { hasFix, serverFindings, type Finding, type ServerFacts } from '../../gateway/nats/doctor-server.ts'
+import { serverFindings, type Finding, type ServerFacts } from '../../gateway/nats/doctor-server.ts'
+import { hasFix } from '../../gateway/nats/server-version.ts'
 import { readNatsConf } from '../../gateway/nats/conf-read.ts'
 
 const good = await readFile('nats.conf', 'utf8')
@@ -158,9 +159,18 @@ describe('the server', () => {
   const replicated = new Map([['AUDIT', { num_replicas: 3 }]])
 
   test.each([
-    ['2.9.10', true, ['warning CVE-2025-30215', 'note CVE-2026-33223']],
-    ['2.9.10', false, ['fatal CVE-2025-30215', 'note CVE-2026-33223']],
-    ['2.9.9', true, ['fatal server-too-old', 'warning CVE-2025-30215', 'note CVE-2026-33223']],
+    ['2.9.10', true, ['warning CVE-2025-30215', 'note CVE-2026-33223', 'warning full-stream-forgets']],
+    ['2.9.10', false, ['fatal CVE-2025-30215', 'note CVE-2026-33223', 'warning full-stream-forgets']],
+    [
+      '2.9.9',
+      true,
+      [
+        'fatal server-too-old',
+        'warning CVE-2025-30215',
+        'note CVE-2026-33223',
+        'warning full-stream-forgets',
+      ],
+    ],
     ['2.10.26', false, ['fatal CVE-2025-30215', 'note CVE-2026-33223']],
     ['2.10.27', false, ['note CVE-2026-33223']],
     ['2.11.0', false, ['fatal CVE-2025-30215', 'note CVE-2026-33223']],
