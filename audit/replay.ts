@@ -56,7 +56,8 @@ export function startReplay(policy: Policy): Replay {
 
   const add = (record: AuditRecord): void => {
     const { data } = record
-    if (typeof data?.job_id !== 'string') return
+    // Beside the chains stand records that name a job and decide nothing, such as refused acts.
+    if (typeof data?.job_id !== 'string' || data.decision === undefined) return
     const before = open.get(data.job_id)
     if (data.terminal === undefined)
       open.set(data.job_id, { granted: data.facts?.granted ?? [], constraints: data.decision.constraints })
