@@ -76,8 +76,7 @@ export function createRefusals(io: Pick<Io, 'bus' | 'nowMs' | 'metrics' | 'log' 
   return {
     admit,
     record: async ({ job, principal, refuse, detail, cause }) => {
-      io.metrics.refused(refuse)
-      if (!admit(principal)) return
+      if (!admit(principal)) return io.metrics.refused(refuse)
       const data = { job_id: job ?? null, principal, refuse, detail, cause }
       const subject = job === undefined ? auditControlSubject : refusedSubject(job)
       // The cause is the message id: a redelivery that is refused again is the same refusal.
@@ -86,6 +85,7 @@ export function createRefusals(io: Pick<Io, 'bus' | 'nowMs' | 'metrics' | 'log' 
       })
       // Thrown, so that the cause stays where it is until its evidence has room.
       if (appended.type === 'refused') throw new BusError(`AUDIT refused a refusal: ${appended.detail}`)
+      if (appended.type === 'stored' && !appended.duplicate) io.metrics.refused(refuse)
     },
     stop: () => clearInterval(summary),
   }

@@ -193,6 +193,22 @@ describe('deciding', () => {
     expect(done.body).toMatchObject({ state: 'REJECTED', resolution: { note: '' } })
   })
 
+  test('a refused decision is counted once, however often its command is delivered', async () => {
+    const gate = await nats.connect('gateway')
+    const counted = async (): Promise<number> => {
+      const line = /^sluice_refused_total{code="stale_binding"} (\d+)$/m
+      return Number(line.exec((await api('GET', '/metrics')).text)?.[1] ?? 0)
+    }
+    const settled = async (): Promise<boolean> => {
+      const info = await gate.request('$JS.API.STREAM.INFO.COMMANDS')
+      return info.json<{ state: { messages: number } }>().state.messages === 0
+    }
+    const before = await counted()
+    expect((await resolve(await park(), 'approve', { job_hash: '0000' })).status).toBe(409)
+    await until(settled)
+    expect(await counted()).toBe(before + 1)
+  })
+
   test('what the approver saw binds: the job hash by body or If-Match, quoted or not, and the snapshot', async () => {
     const job = await park()
     const item = await itemOf(job)
