@@ -20,11 +20,14 @@ export function policyRoutes(io: Io): readonly Route[] {
   ]
 }
 
-/** The body is a job as it would be submitted; it may also say for whom and when, which is only asking. */
+/** The body is a job as it would be submitted, or `{job}`; it may also say for whom and when, which is only asking. */
 async function evaluated(io: Io, c: Context, how: 'evaluate' | 'explain'): Promise<Response> {
   const body = await readObject(c)
   if (!body.ok) return body.response
-  const asked = askedIn(io, c, body.value, body.bytes)
+  const asked =
+    Object.keys(body.value).join() === 'job'
+      ? askedIn(io, c, body.value['job'])
+      : askedIn(io, c, body.value, body.bytes)
   if ('response' in asked) return asked.response
   const { job, nowMs } = asked
   const policy = io.policy()
@@ -44,16 +47,19 @@ function namesOthers({ topology }: Io, c: Context, { failed, change }: NearMiss)
   return topology.tenants.some(({ name }) => !reaches(caller, name) && words.includes(name))
 }
 
-/** The body is `{job, policy}`: the job under the policy text that is sent along, beside the policy in force. */
+/** The body is `{job, policy}`: the job under the policy that is sent along, beside the policy in force. */
 async function simulated(io: Io, c: Context): Promise<Response> {
   const body = await readObject(c)
   if (!body.ok) return body.response
   const unknown = unknownKey(body.value, ['job', 'policy'])
   if (unknown !== undefined) return problem(c, 'invalid', unknown)
-  const { job: given, policy: text } = body.value
-  if (typeof text !== 'string') return problem(c, 'invalid', '"policy" must be the text of a policy file')
+  const { job: given, policy } = body.value
+  // JSON is YAML, too: a policy that is no text is the text that it would be.
+  const text = typeof policy === 'object' && policy !== null ? JSON.stringify(policy) : policy
+  if (typeof text !== 'string')
+    return problem(c, 'invalid', '"policy" must be the text of a policy file, or what it says as JSON')
   // First what costs little: who may not ask about this job must not have a policy compiled.
-  const asked = askedIn(io, c, given, Buffer.from(JSON.stringify(given ?? null)))
+  const asked = askedIn(io, c, given)
   if ('response' in asked) return asked.response
   const loaded = loadPolicy(text)
   if (!loaded.ok)
@@ -73,7 +79,7 @@ type NearMiss = Explanation['near_misses'][number]
 type Asked = { readonly job: Job; readonly nowMs: number } | { readonly response: Response }
 
 /** A body that does not say for whom is the caller's own, byte for byte as it came. */
-function askedIn(io: Io, c: Context, value: unknown, bytes: Uint8Array): Asked {
+function askedIn(io: Io, c: Context, value: unknown, received?: Uint8Array): Asked {
   const topic = (value as { topic?: unknown } | null | undefined)?.topic
   if (typeof topic !== 'string') return { response: problem(c, 'invalid_job', 'the job needs a "topic"') }
   const caller = callerOf(c)
@@ -88,7 +94,7 @@ function askedIn(io: Io, c: Context, value: unknown, bytes: Uint8Array): Asked {
   }
   if (caller.submits === undefined)
     return { response: problem(c, 'invalid', 'say whose job it would be: "tenant" and "actor"') }
-  const parsed = parseJob(caller.submits, topic, bytes)
+  const parsed = parseJob(caller.submits, topic, received ?? Buffer.from(JSON.stringify(value)))
   return parsed.ok ? { job: parsed.job, nowMs: io.nowMs() } : { response: refused(c, parsed.refusal) }
 }
 

@@ -38,6 +38,16 @@ describe('evaluate', () => {
     expect(await readAudit(nats)).toHaveLength(before)
   })
 
+  test('takes the job bare or under "job", with the same answer', async () => {
+    for (const how of ['evaluate', 'explain']) {
+      const job = { topic: 'job.mcp-bridge.write.x', risk_tags: ['prod'] }
+      const [bare, wrapped] = [await ask(how, job), await ask(how, { job })]
+      expect(wrapped.body).toEqual(bare.body)
+      expect((await ask(how, { job: null })).status).toBe(400)
+      expect((await ask(how, { job, polcy: '' })).status).toBe(400)
+    }
+  })
+
   test('refuses what submitting would refuse, with the same words', async () => {
     for (const job of [
       { topic: 'x' },
@@ -95,6 +105,16 @@ describe('simulate', () => {
       simulated: { decision: { type: 'DENY', rule_id: 'deny-destructive' } },
     })
     expect((await ask('simulate', { job, policy })).body).toMatchObject({ changed: false })
+  })
+
+  test('takes the policy as JSON, too', async () => {
+    const allow = { version: 'v1', rules: [{ id: 'a', match: {}, decision: 'allow' }] }
+    const [object, text] = [
+      await ask('simulate', { job, policy: allow }),
+      await ask('simulate', { job, policy: JSON.stringify(allow) }),
+    ]
+    expect(object.body).toMatchObject({ changed: true, simulated: { decision: { type: 'ALLOW' } } })
+    expect(object.body).toEqual(text.body)
   })
 
   test('refuses a policy that does not load, with its places', async () => {
