@@ -33,7 +33,7 @@ export function answerFrom(record: AuditRecord, nowMs: number): Answer {
     state,
     job_hash: data.job_hash,
     decision: data.decision,
-    ...(state === 'THROTTLED' && data.throttle !== undefined
+    ...((state === 'THROTTLED' || state === 'DENIED') && data.throttle !== undefined
       ? { retry_after_ms: Math.max(0, Date.parse(data.throttle.not_before) - nowMs) }
       : {}),
     ...(state === 'PARKED' && data.approval !== undefined

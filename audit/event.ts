@@ -141,7 +141,8 @@ export type JobEvent =
       readonly resolution?: Resolution
       readonly approval?: Approval
     } & Decided)
-  | ({ readonly event: 'denied'; readonly resolution?: Resolution } & Decided)
+  /** `throttle`: a limit without room, whose rule would rather refuse than wait, and from when on it has some. */
+  | ({ readonly event: 'denied'; readonly resolution?: Resolution; readonly throttle?: Throttle } & Decided)
   | ({
       readonly event: 'approved'
       readonly resolution: Resolution

@@ -153,6 +153,9 @@ export type JobFacts = Answer & {
   readonly deadline?: string
   readonly resolution?: Resolution
   readonly limit?: string
+  /** Who cancelled it, and why. */
+  readonly by?: string
+  readonly note?: string
 }
 
 /** Everything about a job that its newest record knows, at `nowMs`. */
@@ -171,5 +174,7 @@ export function jobFacts(record: AuditRecord, nowMs: number): JobFacts {
     ...(running === undefined ? {} : { deadline: running.deadline }),
     ...(data.resolution === undefined ? {} : { resolution: data.resolution }),
     ...(data.limit === undefined ? {} : { limit: data.limit }),
+    ...(data.by === undefined ? {} : { by: data.by }),
+    ...(data.note === undefined ? {} : { note: data.note }),
   }
 }

@@ -11,6 +11,8 @@ export type ShownJob = Answer & {
   readonly attempts?: number
   readonly deadline?: string
   readonly limit?: string
+  readonly by?: string
+  readonly note?: string
   readonly resolution?: { readonly decision: string; readonly by: string; readonly note: string }
   readonly result?: {
     readonly status: string
@@ -39,11 +41,11 @@ export function jobText(job: ShownJob, terminal: Terminal): string[] {
       resolution === undefined ? undefined : `${resolution.decision} by ${resolution.by}: ${resolution.note}`,
     ],
     [
-      'runs at',
+      job.state === 'DENIED' ? 'retry' : 'runs at',
       job.retry_after_ms === undefined ? undefined : `in ${durationText(job.retry_after_ms)} at the earliest`,
     ],
     ['attempts', job.attempts === undefined || job.attempts === 0 ? undefined : String(job.attempts)],
-    ['ended by', job.limit],
+    ['ended by', job.by === undefined ? job.limit : `${job.by}: ${job.note ?? ''}`],
     [
       'result',
       result === undefined || result === null

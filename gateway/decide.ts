@@ -145,6 +145,11 @@ async function throttle(
           event: 'denied',
           decision: evaluation.decision,
           evidence: evidenceOf(io, job, { ...decided, granted }),
+          throttle: {
+            rule_id: limit.ruleId,
+            not_before: new Date(slot.untilMs).toISOString(),
+            reserved: false,
+          },
         }
       const untilMs = nowMs + limit.maxWaitMs
       return throttled(io, job, { ...decided, granted }, limit.ruleId, untilMs, false, before)

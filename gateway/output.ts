@@ -1,9 +1,19 @@
 import type { JobEvent } from '../audit/event.ts'
+import type { RecordData } from '../audit/record.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
 import type { Around } from './perform.ts'
 import { outputHash, saltOf } from './salt.ts'
 import { auditControlSubject, outputSubject, quarantineSubject } from './subjects.ts'
+
+/**
+ * Whether the output that the newest record speaks of goes to the agent. What a worker says about its failure helps the agent; it
+ * is scanned like any other output.
+ */
+export function isReleased({ state, limit, result }: RecordData): boolean {
+  if (state.to === 'SUCCEEDED') return true
+  return state.to === 'FAILED' && limit === 'error' && result?.action !== 'quarantine'
+}
 
 /** Gives the scanned output to the agent, if it is the one that the record speaks of. */
 export async function release(io: Io, at: Position, around: Around): Promise<JobEvent | undefined> {

@@ -17,7 +17,7 @@ import {
 import { dispatchHeaders, jobHeaders, originHeaders, type Origin } from './headers.ts'
 import type { Io } from './io.ts'
 import { tellApprovers } from './approvals/notice.ts'
-import { release, quarantine } from './output.ts'
+import { isReleased, release, quarantine } from './output.ts'
 import { clearToDispatch, overtaken } from './stops/stopped.ts'
 import { dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
 
@@ -84,9 +84,7 @@ async function makeTrue(io: Io, at: Position, around: Around): Promise<JobEvent 
     case 'dropped':
       return removeCopy(io, at, around.copy)
     case 'failed':
-      // What a worker says about its failure helps the agent; it is scanned like any other output.
-      if (at.record.data.limit === 'error' && at.record.data.result?.action !== 'quarantine')
-        await release(io, at, around)
+      if (isReleased(at.record.data)) await release(io, at, around)
       return removeCopy(io, at, around.copy)
     case 'timed_out':
     case 'cancelled':

@@ -39,7 +39,7 @@ export type Resolved =
       readonly job_id: JobId
       readonly trace_id: string
       readonly state: State
-      readonly resolution: Resolution
+      readonly resolution: Resolution | Cancellation
     }
   | {
       readonly type: 'claimed'
@@ -58,6 +58,9 @@ export type Resolved =
       /** From when on the approval that came too early is possible. */
       readonly approve_from?: string
     }
+
+/** Who ended a job that waited or ran, and why. */
+type Cancellation = Pick<Resolution, 'by' | 'via' | 'at' | 'note'> & { readonly decision: 'cancel' }
 
 type Wish = { readonly job: JobId; readonly by: string; readonly via: 'http' | 'nats'; readonly note: string }
 export type ResolveWish = Wish & {
@@ -191,15 +194,8 @@ function outcomeOf(command: Command, done: Step, cause: string): Resolved {
     }
   }
   if (command.type === 'cancel') {
-    const { decision, ...rest } = { ...command, decision: 'reject' as const }
-    const cancelled: Resolution = {
-      decision,
-      by: rest.by,
-      via: rest.via,
-      at: rest.at,
-      note: rest.note,
-      binding: 'server',
-    }
+    const { by, via, at, note } = command
+    const cancelled: Cancellation = { decision: 'cancel', by, via, at, note }
     return { type: 'resolved', job_id: command.job, trace_id: data.trace_id, state, resolution: cancelled }
   }
   if (command.type === 'claim') {

@@ -86,17 +86,17 @@ function answered(c: Context, answer: Answer, strict: boolean): Response {
   if (decision.rule_id === 'sluice.idempotency-conflict')
     return problem(c, 'idempotency_conflict', decision.reason, { job_id })
   c.header('Location', `/api/v1/jobs/${job_id}`)
-  if (strict && answer.state === 'DENIED') return problem(c, 'denied', decision.reason, answer)
-  if (strict && answer.state === 'THROTTLED') {
+  if (!strict) return c.json(answer, 202)
+  const { state } = answer
+  if (state === 'THROTTLED' || (state === 'DENIED' && decision.type === 'THROTTLE')) {
     c.header('Retry-After', String(Math.max(1, Math.ceil((answer.retry_after_ms ?? 0) / 1_000))))
-    return problem(
-      c,
-      'throttled',
-      'the job is stored and runs when there is room: do not send it again',
-      answer,
-    )
+    const detail =
+      state === 'DENIED'
+        ? `${decision.reason} The job was not taken: send it again later, with another key if it had one`
+        : 'the job is stored and runs when there is room: do not send it again'
+    return problem(c, 'throttled', detail, answer)
   }
-  return c.json(answer, 202)
+  return state === 'DENIED' ? problem(c, 'denied', decision.reason, answer) : c.json(answer, 202)
 }
 
 async function showJob({ queries }: HttpDeps, c: Context): Promise<Response> {

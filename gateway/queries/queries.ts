@@ -7,6 +7,7 @@ import type { Position } from '../chain.ts'
 import { newestRecord } from './index-rows.ts'
 import { openTail, type Tail } from './index-tail.ts'
 import type { Io } from '../io.ts'
+import { isReleased } from '../output.ts'
 import { readableOutput, type ReadableOutput } from './output-view.ts'
 import {
   approvalOf,
@@ -111,7 +112,7 @@ const releaseTakesMaxMs = 5_000
 /** The record comes first and the release after it, so a very fresh one may have no output for a moment. */
 async function released(io: Io, record: AuditRecord): Promise<ReadableOutput> {
   const { data } = record
-  if (data.state.to !== 'SUCCEEDED') return { body: null, encoding: null }
+  if (!isReleased(data)) return { body: null, encoding: null }
   const fresh = io.nowMs() - Date.parse(record.time) < releaseTakesMaxMs
   for (let looks = 0; ; looks++) {
     const output = await io.bus.last('OUTPUT', outputSubject(data.actor.id, data.job_id))

@@ -281,13 +281,13 @@ describe('looking at a job', () => {
     expect(job.body).toMatchObject({ state: 'DENIED', attempts: 0, result: null, next: 'ask_human' })
   })
 
-  test('a failed job says so, keeps its attempt and withholds the output', async () => {
+  test('a failed job says so, keeps its attempt and shows what its worker said', async () => {
     const answer = await submit({ topic: read, payload: { fail: true } })
     const job = await atRest(answer.body['job_id'])
     expect(job.body).toMatchObject({
       state: 'FAILED',
       attempts: 1,
-      result: { status: 'error', body: null, encoding: null, findings: [] },
+      result: { status: 'error', body: 'could not', encoding: 'text', findings: [] },
     })
   })
 
@@ -309,9 +309,13 @@ describe('cancelling', () => {
     expect(done.body).toMatchObject({
       job_id: id,
       state: 'CANCELLED',
-      resolution: { by: 'demo-approver', note: 'not needed' },
+      resolution: { decision: 'cancel', by: 'demo-approver', note: 'not needed' },
     })
-    expect((await api('GET', `/api/v1/jobs/${id}`)).body).toMatchObject({ state: 'CANCELLED' })
+    expect((await api('GET', `/api/v1/jobs/${id}`)).body).toMatchObject({
+      state: 'CANCELLED',
+      by: 'demo-approver',
+      note: 'not needed',
+    })
     const again = await api('POST', `/api/v1/jobs/${id}/cancel`)
     expect(again.status).toBe(409)
     expect(again.body).toMatchObject({ code: 'not_cancellable', state: 'CANCELLED' })

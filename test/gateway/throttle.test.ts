@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
+import { apiOf } from '../helpers/api.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 import { ask, coreWorker, readJob, testConfig, until } from '../helpers/gateway.ts'
 
@@ -107,6 +108,11 @@ test('a limit that would rather refuse than wait ends the job with THROTTLE and 
     decision: { type: 'THROTTLE', rule_id: 'strict' },
     next: 'retry',
   })
+  expect(second.retry_after_ms).toBeGreaterThan(0)
+  expect((await readJob(nats, second.job_id)).at(-1)?.data.throttle).toMatchObject({ rule_id: 'strict' })
+  const strict = await apiOf(gateway.httpUrl)('POST', '/api/v1/jobs?strict=true', { topic: 'job.strict.x' })
+  expect([strict.status, strict.body['code']]).toEqual([429, 'throttled'])
+  expect(Number(strict.headers.get('Retry-After'))).toBeGreaterThan(0)
   const sibling = await nats.connect('support-bot')
   expect(await ask(sibling, 'job.support-bot.strict.x', {})).toMatchObject({ state: 'DISPATCHED' })
 })
