@@ -1,4 +1,5 @@
-import type { ApprovalRequirement } from '../policy/evaluate.ts'
+import { meetConstraints, type Constraints } from '../policy/constraints.ts'
+import type { ApprovalRequirement, Decision } from '../policy/evaluate.ts'
 import type { ApprovalLevel } from '../policy/rule.ts'
 import type { Approval, JobEvent } from './event.ts'
 
@@ -22,6 +23,17 @@ export function asked(nowMs: number, requirement: ApprovalRequirement): Approval
       ? {}
       : { escalations: escalations.map(({ to, afterMs }) => ({ to, at: after(afterMs) })) }),
   }
+}
+
+/** The decision with the strictest of its own limits, those that the approver was shown, and those that approvers added. */
+export function withinApproved(
+  decision: Decision,
+  shown: Constraints | null,
+  approval: Pick<Approval, 'votes'>,
+): Decision {
+  const added = approval.votes.flatMap((vote) => vote.constraints ?? [])
+  const constraints = [decision.constraints, ...added].reduce(meetConstraints, shown)
+  return { ...decision, constraints }
 }
 
 /** How much care this approval takes. */

@@ -137,7 +137,8 @@ function assembled(
     policy: grounds?.policy,
     quarantine: told.quarantine,
     received_at: before.received_at,
-    resolution: told.resolution ?? before.resolution,
+    // Whoever is asked again starts anew: what was approved before was something else.
+    resolution: event.event === 'parked' ? undefined : (told.resolution ?? before.resolution),
     result: told.result,
     state: made.state,
     tenant: before.tenant,

@@ -1,4 +1,5 @@
-import { meetConstraints, type Constraints } from '../policy/constraints.ts'
+import { withinApproved } from './approval.ts'
+import type { Constraints } from '../policy/constraints.ts'
 import { canonicalJson } from '../policy/digest.ts'
 import { evaluate, type Decision, type DecisionType } from '../policy/evaluate.ts'
 import type { Job } from '../policy/job.ts'
@@ -200,11 +201,10 @@ function truthsOf({ input, facts }: RecordData, { time }: Questions): ReadonlyMa
 
 /** What a person approved runs within the limits that were shown, those of now, and those that approvers added. */
 function narrowed(decision: Decision, data: RecordData, before: Before | undefined): Decision {
-  if (data.event !== 'approved') return decision
-  const added = (data.approval?.votes ?? []).flatMap((vote) => vote.constraints ?? [])
-  const shown = data.state.from === 'PARKED' ? (before?.constraints ?? null) : null
-  const constraints = added.reduce(meetConstraints, meetConstraints(shown, decision.constraints))
-  return { ...decision, constraints }
+  const isApproved =
+    data.event === 'approved' || (data.event === 'throttled' && data.resolution !== undefined)
+  if (!isApproved) return decision
+  return withinApproved(decision, before?.constraints ?? null, data.approval ?? { votes: [] })
 }
 
 function isSame(decision: Decision, data: RecordData): boolean {

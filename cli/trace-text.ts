@@ -9,7 +9,7 @@ export function traceText(trace: Trace): string {
   for (const job of trace.jobs) {
     lines.push(
       '',
-      `${job.topic}  by ${job.actor.type} ${job.actor.id} (${job.actor.auth})  ${job.state}`,
+      `${visible(job.topic)}  by ${job.actor.type} ${job.actor.id} (${job.actor.auth})  ${job.state}`,
       `  ${job.job_id}`,
     )
     const beside = job.refused.map(({ seq, time, refuse, principal, detail }) => ({

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Constraints } from '../policy/constraints.ts'
 import type { JobId } from '../policy/job-id.ts'
+import { parseJson } from '../policy/json.ts'
 import { constraints } from '../policy/schema-blocks.ts'
 
 type Wish = {
@@ -38,13 +39,11 @@ export type Asked = Omit<z.infer<typeof asked>, 'constraints'> & {
 
 /** What an approver sends: `{decision, note, job_hash, policy_snapshot, constraints}`; a string is what is wrong with it. */
 export function parseAsked(body: Uint8Array): Asked | string {
-  let value: unknown
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
-  } catch {
-    return 'a resolution is a JSON object {decision, note, job_hash, policy_snapshot}'
-  }
-  const parsed = asked.safeParse(value)
+  // As strictly as a job: a note that cannot stand on record would be a command that can never be carried out.
+  const read = parseJson(body)
+  if (!read.ok)
+    return `a resolution is a JSON object {decision, note, job_hash, policy_snapshot}: ${read.problem.message}`
+  const parsed = asked.safeParse(read.value)
   if (parsed.success) return parsed.data as Asked
   const issue = parsed.error.issues[0]
   return `${issue?.path.join('.') || 'resolution'}: ${issue?.message ?? 'invalid'}`

@@ -1,7 +1,7 @@
-import { asked } from '../audit/approval.ts'
+import { asked, withinApproved } from '../audit/approval.ts'
 import type { Dispatch, Evidence, JobEvent, Opened } from '../audit/event.ts'
 import type { RecordData } from '../audit/record.ts'
-import { meetConstraints, type Constraints } from '../policy/constraints.ts'
+import type { Constraints } from '../policy/constraints.ts'
 import { builtinDecision, type BuiltinRuleId, type Decision, type Evaluation } from '../policy/evaluate.ts'
 import type { OutputTerms, Policy } from '../policy/rule.ts'
 import type { Job } from '../policy/job.ts'
@@ -13,7 +13,10 @@ import { poolFor } from './config/topology.ts'
 import { version } from './version.ts'
 
 /** What was decided before: slots that a limit has granted already, and an approval that only waits for room. */
-export type Before = Pick<RecordData, 'facts' | 'resolution' | 'approval'>
+export type Before = Pick<RecordData, 'facts' | 'resolution' | 'approval'> & {
+  /** The decision that was in force. */
+  readonly decision?: Decision
+}
 
 /** What a decision can make of a job. */
 export type DecidedEvent = Extract<
@@ -182,7 +185,7 @@ function throttled(
   const reserved = hasSlot && untilMs <= useByMs
   return {
     event: 'throttled',
-    decision: decided.evaluation.decision,
+    decision: narrowed(decided.evaluation.decision, before),
     evidence: evidenceOf(io, job, decided),
     ...obligation(decided),
     throttle: { rule_id: ruleId, not_before: new Date(Math.min(untilMs, useByMs)).toISOString(), reserved },
@@ -206,13 +209,20 @@ function carryOut(io: Io, opened: Opened, job: Job, decided: Decided, before?: B
   const output = obligation(decided)
   switch (decision.type) {
     case 'DENY':
-      return { event: 'denied', decision, evidence }
+      return { event: 'denied', decision: decided.evaluation.decision, evidence }
     case 'REQUIRE_APPROVAL': {
       if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
-      if (approved !== undefined)
-        return { event: 'approved', decision, evidence, ...output, dispatch, resolution: approved }
       if (approval === null) throw new Error('a decision that requires approval says not which')
-      return { event: 'parked', decision, evidence, ...output, approval: asked(decided.nowMs, approval) }
+      // What was approved is what was asked then: another requirement is asked for again.
+      if (approved !== undefined && before?.approval?.requirement === approval.id)
+        return { event: 'approved', decision, evidence, ...output, dispatch, resolution: approved }
+      return {
+        event: 'parked',
+        decision: decided.evaluation.decision,
+        evidence,
+        ...output,
+        approval: asked(decided.nowMs, approval),
+      }
     }
     case 'ALLOW':
     case 'ALLOW_WITH_CONSTRAINTS':
@@ -225,11 +235,11 @@ function carryOut(io: Io, opened: Opened, job: Job, decided: Decided, before?: B
   }
 }
 
-/** Limits that approvers added hold also for a job that had to wait for room after its approval. */
+/** A job that had to wait for room after its approval runs within what was approved as well. */
 function narrowed(decision: Decision, before: Before | undefined): Decision {
-  const added = (before?.approval?.votes ?? []).flatMap((vote) => vote.constraints ?? [])
-  if (added.length === 0 || before?.resolution === undefined) return decision
-  return { ...decision, constraints: added.reduce<Constraints | null>(meetConstraints, decision.constraints) }
+  const { approval, resolution, decision: approved } = before ?? {}
+  if (approval === undefined || resolution === undefined) return decision
+  return withinApproved(decision, approved?.constraints ?? null, approval)
 }
 
 function obligation(decided: Decided): { readonly output?: OutputTerms } {

@@ -124,6 +124,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     'APPROVALS',
     'THROTTLED',
     'WORK',
+    'QUARANTINE',
     ...intakes(topology).map(([stream]) => stream),
   ])
   const opened = openQueries(io)

@@ -33,17 +33,21 @@ export async function release(io: Io, at: Position, around: Around): Promise<Job
   return undefined
 }
 
-/** Keeps what must not flow where only security staff reads it. */
-export async function quarantine(io: Io, at: Position, around: Around): Promise<undefined> {
+/**
+ * Keeps what must not flow where only security staff reads it. Without room the job ends here and its output is gone: an agent
+ * can have outputs kept back at will, and the results of others must not stand behind them.
+ */
+export async function quarantine(io: Io, at: Position, around: Around): Promise<JobEvent | undefined> {
   if (around.output === undefined) return undefined
   const { data } = at.record
-  await stored(io, quarantineSubject(data.job_id), around.output.raw, {
+  const headers = {
     'Sluice-Job': data.job_id,
     'Sluice-Findings': JSON.stringify(data.result?.findings ?? []),
     // The output waits for a person, and is its own timer.
     'Sluice-Expires': data.quarantine?.expires_at ?? at.record.time,
-  })
-  return undefined
+  }
+  const appended = await io.bus.append(quarantineSubject(data.job_id), around.output.raw, { headers })
+  return appended.type === 'stored' ? undefined : { event: 'expired', limit: 'quarantine-full' }
 }
 
 /** A redelivered result whose scan differs from the record: somebody changed detectors or bytes, and a person must look. */

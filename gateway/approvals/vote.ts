@@ -1,5 +1,5 @@
 import type { Approval, Resolution } from '../../audit/event.ts'
-import { levelOf } from '../../audit/approval.ts'
+import { levelOf, withinApproved } from '../../audit/approval.ts'
 import type { RecordData } from '../../audit/record.ts'
 import { mayVote, tally } from '../../policy/ballot.ts'
 import { canonicalJson } from '../../policy/digest.ts'
@@ -160,7 +160,12 @@ async function approving(
     case 'denied':
       return { ...event, resolution }
     case 'throttled':
-      return { ...event, resolution, approval }
+      return {
+        ...event,
+        decision: withinApproved(event.decision, data.decision.constraints, approval),
+        resolution,
+        approval,
+      }
     case 'approved':
       return event
     case 'allowed':
@@ -178,17 +183,13 @@ function approved(
   resolution: Resolution,
   approval: Approval,
 ): DecidedEvent {
-  const added = approval.votes.flatMap((vote) => vote.constraints ?? [])
-  const constraints = [event.decision.constraints, ...added].reduce(
-    meetConstraints,
-    data.decision.constraints,
-  )
-  const dispatch = firstAttempt(io, data, constraints)
+  const decision = withinApproved(event.decision, data.decision.constraints, approval)
+  const dispatch = firstAttempt(io, data, decision.constraints)
   if (typeof dispatch === 'string') return deny(io, 'sluice.no-pool', dispatch)
-  const { decision, evidence, output } = event
+  const { evidence, output } = event
   return {
     event: 'approved',
-    decision: { ...decision, constraints },
+    decision,
     evidence,
     ...(output === undefined ? {} : { output }),
     resolution,

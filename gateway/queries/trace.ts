@@ -1,6 +1,6 @@
 import { timeline, type Filed, type JobTimeline, type Refused } from '../../audit/fold.ts'
 import { decodeRecord } from '../../audit/record.ts'
-import { parseJobId } from '../../policy/job-id.ts'
+import { parseJobId, type JobId } from '../../policy/job-id.ts'
 import type { AuditIndex } from './index-audit.ts'
 import type { Io } from '../io.ts'
 import { newestRecord, readMany } from './index-rows.ts'
@@ -37,7 +37,7 @@ export async function traceOf(
   const record = job === undefined ? undefined : await newestRecord(io.bus, job)
   if (record === undefined) return undefined
   const { trace_id, tenant: owner } = record.data
-  return tenants.includes(owner) ? traceOfTenant(io, index, trace_id, owner) : undefined
+  return tenants.includes(owner) ? traceOfTenant(io, index, trace_id, owner, record.data.job_id) : undefined
 }
 
 async function traceOfTenant(
@@ -45,22 +45,23 @@ async function traceOfTenant(
   index: AuditIndex,
   id: string,
   tenant: string,
+  asked?: JobId,
 ): Promise<TraceView | undefined> {
   const first = index.trace(tenant, id, jobsMax)
   const opened = await recordsAt(io, first.values)
-  const jobs = new Set(
-    opened
-      .filter(({ record }) => record.data.trace_id === id && record.data.tenant === tenant)
-      .map(({ record }) => record.data.job_id),
-  )
+  // The job that was asked for is there whatever else claims its trace id.
+  const jobs = new Set(asked === undefined ? [] : [asked])
+  for (const { record } of opened)
+    if (record.data.trace_id === id && record.data.tenant === tenant) jobs.add(record.data.job_id)
   if (jobs.size === 0) return undefined
   let truncated = first.more
   const timelines: JobTimeline[] = []
   for (const job of jobs) {
     const places = index.job(job, recordsPerJobMax)
-    truncated ||= places.more
+    const beside = index.refused(job, refusedPerJobMax)
+    truncated ||= places.more || beside.more
     const records = (await recordsAt(io, places.values)).filter(({ record }) => record.data.job_id === job)
-    const refused = await refusedOf(io, job, index.refused(job, refusedPerJobMax).values)
+    const refused = await refusedOf(io, job, beside.values)
     const told = timeline(records, refused)
     if (told !== undefined) timelines.push(told)
   }

@@ -95,3 +95,10 @@ test('what does not fit together in a chain is pointed out', () => {
   })
   expect(text).toContain('PROBLEM a record is missing')
 })
+
+test('a topic that nobody could dispatch moves no cursor: it is shown, not obeyed', () => {
+  const topic = 'job.a\u001b[2J\u202eb'
+  const text = traceText({ trace_id: 't', tenant: 'default', jobs: [job([event(7, {})], { topic })] })
+  for (const hidden of ['\u001b', '\u202e']) expect(text).not.toContain(hidden)
+  expect(text).toContain(String.raw`job.a\u{1b}[2J\u{202e}b`)
+})

@@ -191,6 +191,32 @@ test('a full AUDIT stops everything: no record, no dispatch, and nothing is lost
   expect((info['state'] as { first_seq: number }).first_seq).toBe(1)
 })
 
+test('outputs that are kept back fill their own stream, and the results of nobody else stand behind them', async () => {
+  await start({ limits: { quarantineBytesMax: 32 * 1024 } })
+  const secret = ['-----', 'BEGIN ', 'PRIVATE KEY', '-----'].join('')
+  const worker = await coreWorker(nats, 'helpdesk-1', (job) => ({
+    body: job.headers?.get('Sluice-Topic') === 'job.free.secret' ? `${secret}${'x'.repeat(10_000)}` : '{}',
+  }))
+  const kept = []
+  for (let n = 0; n < 5; n++) kept.push(await ask(agent, 'job.free.secret', { payload: { n } }))
+  const ends = await Promise.all(
+    kept.map(({ job_id }) =>
+      until(
+        async () =>
+          (await readJob(nats, job_id)).find(({ data }) => data.result !== undefined) && eventsOf(job_id),
+      ),
+    ),
+  )
+  const free = await ask(agent, 'job.free.run', {})
+  await until(async () => (await eventsOf(free.job_id)).at(-1) === 'succeeded')
+  await until(async () => (await copiesIn('RESULTS_helpdesk')) === 0)
+  expect(ends.flat()).not.toContain('succeeded')
+  const last = await Promise.all(kept.map(async ({ job_id }) => (await readJob(nats, job_id)).at(-1)?.data))
+  expect(last.filter((data) => data?.event === 'expired' && data.limit === 'quarantine-full')).toHaveLength(2)
+  expect(await copiesIn('QUARANTINE')).toBe(3)
+  expect(worker.seen).toHaveLength(6)
+})
+
 const answered = (answer: Asked): Asked | undefined => (answer.error === undefined ? answer : undefined)
 
 async function bytesIn(stream: string): Promise<number> {

@@ -266,6 +266,22 @@ describe('what somebody may try', () => {
   })
 })
 
+test.each(['reject', 'claim'])(
+  'to %s with half of a surrogate pair in the note is refused, and no command is left to be tried for ever',
+  async (decision) => {
+    const { job_id } = await park()
+    const approver = await nats.connect('demo-approver')
+    const body = `{"decision":"${decision}","note":"\\ud800"}`
+    const subject = `approvals.resolve.demo-approver.${job_id}`
+    expect((await approver.request(subject, body, { timeout: 15_000 })).json()).toMatchObject({
+      status: 400,
+      code: 'invalid',
+    })
+    await expect.poll(async () => leftOver(await asOwner(nats), /^COMMANDS$/)).toEqual({})
+    expect((await readJob(nats, job_id)).map(({ data }) => data.event)).toEqual(['parked'])
+  },
+)
+
 /** Last, because the gateways end in it. */
 test('killed between the approval and the dispatch: after the restart exactly one dispatch', async () => {
   const { job_id } = await park('job.ask.doomed')

@@ -153,3 +153,47 @@ test('somebody who left the group between the votes does not count any more', as
   expect(await events(job)).toEqual(['parked', 'voted', 'voted'])
   expect(runs(job)).toBe(0)
 })
+
+/** The rule's place stays taken: nobody ends the job that runs. */
+const oneAtATime = (id: string): string =>
+  `  - { id: ${id}, match: { topics: ["job.one.*"] }, decision: allow_with_constraints, constraints: { max_concurrency: 1, max_runtime_sec: 7 } }`
+
+/** Approves a job that has to wait, because another one runs, and changes the policy while it does. */
+async function approvedAndWaiting(
+  rule: string,
+  then: string,
+  act: (job: string) => Promise<void>,
+): Promise<void> {
+  const [running, job] = [await park(), await park()]
+  await under(`${asks}\n${oneAtATime(rule)}`, async () => {
+    expect(await first(running)).toMatchObject({ state: 'DISPATCHED' })
+    expect(await first(job)).toMatchObject({ state: 'THROTTLED' })
+    await under(then, async () => {
+      await expect.poll(async () => (await events(job)).at(-1)).not.toBe('throttled')
+      await act(job)
+    })
+  })
+}
+
+test('an approved job that waits for room is asked about again, if by then something else is asked for', async () => {
+  const more = asks.replace(
+    'decision: require_approval }',
+    'decision: require_approval, approval: { thresholds: [{ from: { persons: [demo-approver, second-approver] }, approve: 2 }] } }',
+  )
+  await approvedAndWaiting('limit-1', more, async (job) => {
+    expect(await events(job)).toEqual(['parked', 'throttled', 'parked'])
+    expect(runs(job)).toBe(0)
+    const { approval, resolution } = (await readJob(nats, job)).at(-1)?.data ?? {}
+    expect([approval?.votes, resolution]).toEqual([[], undefined])
+    expect(await first(job)).toMatchObject({ state: 'PARKED' })
+    expect(await second(job)).toMatchObject({ state: 'DISPATCHED' })
+  })
+})
+
+test('an approved job that waits for room runs within the limits of its approval, however loose they are by then', async () => {
+  await approvedAndWaiting('limit-2', asks, async (job) => {
+    const { event, decision } = (await readJob(nats, job)).at(-1)?.data ?? {}
+    expect(event).toBe('approved')
+    expect(decision?.constraints).toEqual({ max_concurrency: 1, max_runtime_sec: 7 })
+  })
+})

@@ -4,6 +4,7 @@ import type { JobTimeline } from '../../audit/fold.ts'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import { apiOf, type ApiCall } from '../helpers/api.ts'
 import { answerJob, ask, coreWorker, readAudit, testConfig } from '../helpers/gateway.ts'
+import { runsOn } from '../helpers/which-server.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 
 const read = 'job.mcp-bridge.read.get_ticket'
@@ -41,6 +42,38 @@ const traceOf = async (id: string, query = ''): Promise<Trace> =>
   (await api('GET', `/api/v1/traces/${id}${query}`)).body as unknown as Trace
 
 describe('a trace', () => {
+  // It lies with the index and not with the server.
+  test.runIf(runsOn('current'))(
+    'shows the job that was asked for, however many others claim its trace id, and says that some are left out',
+    async () => {
+      const { job, trace } = await submit({ topic: read, trace_id: 'crowded-1' })
+      const agent = await nats.connect('demo')
+      for (let n = 0; n < 200; n++)
+        agent.publish('job.nowhere', JSON.stringify({ trace_id: trace, payload: { n } }))
+      await agent.flush()
+      await expect
+        .poll(async () => (await traceOf(trace)).jobs.some(({ job_id }) => job_id === job))
+        .toBe(false)
+      const told = await traceOf(job)
+      expect(told).toMatchObject({ trace_id: trace, truncated: true, complete: false })
+      expect(told.jobs.find(({ job_id }) => job_id === job)?.events.length).toBeGreaterThan(0)
+    },
+  )
+
+  test('is not whole where refused acts about a job are left out', async () => {
+    const { job } = await submit({ topic: read })
+    await end(job)
+    expect(await traceOf(job)).not.toHaveProperty('truncated')
+    // More workers than one, because each may have only so many single records at once.
+    for (const name of ['helpdesk-1', 'helpdesk-2']) {
+      const worker = await nats.connect(name)
+      for (let n = 0; n < 60; n++) worker.publish(`result.${name}.${job}`, `{"n":${n}}`)
+      await worker.flush()
+    }
+    await expect.poll(async () => (await traceOf(job)).truncated).toBe(true)
+    expect((await traceOf(job)).jobs[0]?.refused).toHaveLength(100)
+  })
+
   test('is the whole story of an approved job, each event what the record says', async () => {
     const { job, trace } = await submit({ topic: write, risk_tags: ['prod'], trace_id: 'story-1' })
     await api('POST', `/api/v1/approvals/${job}/approve`, { note: 'looked at it' })
