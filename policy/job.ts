@@ -45,7 +45,7 @@ export const labelKeyBytesMax = 64
 export const labelValueBytesMax = 256
 /** Tags and labels together, as JSON: they travel in records that have a bound of their own. */
 export const attributesBytesMax = 16_384
-const capabilityBytesMax = 128
+export const capabilityBytesMax = 128
 const requiresMax = 32
 
 /** `{topic?, tenant_id?, ...}`: everything a job may say at the top level. */
@@ -252,12 +252,12 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 /** Longer in UTF-8; counted only when the number of UTF-16 units leaves it open. */
-function longerThan(text: string, bytesMax: number): boolean {
+export function longerThan(text: string, bytesMax: number): boolean {
   return text.length > bytesMax || (text.length * 3 > bytesMax && Buffer.byteLength(text) > bytesMax)
 }
 
 /** The control characters of Unicode: U+0000 to U+001F and U+007F to U+009F. */
-function hasControlCharacter(text: string): boolean {
+export function hasControlCharacter(text: string): boolean {
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at)
     if (unit < 0x20 || (unit >= 0x7f && unit < 0xa0)) return true

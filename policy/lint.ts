@@ -45,7 +45,7 @@ function canMatch(looking: Looking, rule: Rule): boolean {
   looking.warnings.push({
     code: 'never-matches',
     rule_id: rule.id,
-    message: `can never match: no job satisfies ${conflict.join(' and ')} together`,
+    message: `can never match: no job satisfies ${conflict.join(' and ')}${conflict.length > 1 ? ' together' : ''}`,
     conflict,
   })
   return false

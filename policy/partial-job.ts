@@ -1,5 +1,5 @@
 import type { Literal, WordOf } from './formula.ts'
-import type { Job } from './job.ts'
+import { jobBytesMax, type Job } from './job.ts'
 import { inRange } from './payload.ts'
 import type { ActorType } from './rule.ts'
 import { labelHolds } from './check.ts'
@@ -129,7 +129,9 @@ function sizeOf(assumed: Assumed, least: number): number | 'none' | 'unsure' {
   const fits = (bytes: number): boolean => asked.every(({ range, holds }) => inRange(range, bytes) === holds)
   if (fits(least)) return least
   const ranges = asked.map(({ range }) => range)
-  const possible = numberSamples(ranges, [], true).filter((bytes) => bytes >= 0 && fits(bytes))
+  const possible = numberSamples(ranges, [], true).filter(
+    (bytes) => bytes >= 0 && bytes <= jobBytesMax && fits(bytes),
+  )
   // One that would fit but is smaller than this job: perhaps a shorter job exists, perhaps not.
   return Math.min(...possible.filter((bytes) => bytes > least)) < Infinity
     ? Math.min(...possible.filter((bytes) => bytes > least))

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { pointerProblem } from './payload.ts'
 import {
   anyListOf,
+  capability,
   labelKey,
   labelValue,
   listOf,
@@ -140,7 +141,13 @@ const time = z
     (window) => window.from !== undefined || window.days !== undefined,
     'needs "days", or "from" and "to"',
   )
-  .refine((window) => window.from === undefined || window.from !== window.to, 'begins when it ends')
+  .refine(({ from, to }) => from === undefined || from !== to, 'begins when it ends')
+  .refine(({ from, to }) => from !== '24:00' || to !== '00:00', 'begins when it ends')
+
+/** An empty map asks nothing and looks as if it did. */
+function saysSomething(map: object): boolean {
+  return Object.keys(map).length > 0
+}
 
 const conditions = {
   topics: listOf(topicPattern, 'patterns')
@@ -151,16 +158,20 @@ const conditions = {
   actor_types: listOf(z.enum(['agent', 'human', 'service']), 'actor types')
     .optional()
     .describe('Any of these kinds of actor.'),
-  capabilities: listOf(word(128), 'words').optional().describe('Any of these capabilities.'),
+  capabilities: listOf(capability, 'words').optional().describe('Any of these capabilities.'),
   risk_tags: tags
     .optional()
     .describe('A list: any of these tags; []: no tags at all; or a map of any, all, none.'),
   labels: z
     .record(labelKey, label, { error: 'must be a map of labels' })
+    .refine(saysSomething, 'must not be empty')
+    .meta({ minProperties: 1 })
     .optional()
     .describe('Every one of these labels, as text or as a test.'),
   payload: z
     .record(pointer, payloadTest, { error: 'must be a map of JSON pointers' })
+    .refine(saysSomething, 'must not be empty')
+    .meta({ minProperties: 1 })
     .optional()
     .describe('Every one of these JSON pointers into the payload, as a value or as a test.'),
   size: range.optional().describe("Bytes of the job's body."),

@@ -1,5 +1,13 @@
 import * as z from 'zod'
 import { parseDurationMs } from './duration.ts'
+import {
+  capabilityBytesMax,
+  hasControlCharacter,
+  labelKeyBytesMax,
+  labelValueBytesMax,
+  longerThan,
+  tagBytesMax,
+} from './job.ts'
 
 /** Entries of any list in a policy file, at most. */
 const listMax = 1_000
@@ -48,9 +56,24 @@ export const principal = z
   .string({ error: 'must be text' })
   .regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'must be 1 to 32 of a-z, 0-9 and "-", with no wildcards')
 
-export const tag = word(64)
-export const labelKey = word(64)
-export const labelValue = z.string({ error: 'must be text' }).max(256, 'must be at most 256 characters')
+/** Text that a job can say as well; what it cannot say would be a condition that never holds and looks as if it did. */
+const sayable = (bytesMax: number, bytesMin: number) =>
+  z
+    .string({ error: 'must be text' })
+    .min(bytesMin, 'must not be empty')
+    .max(bytesMax, `must be at most ${bytesMax} bytes`)
+    .refine(
+      (text) => text.length > bytesMax || !longerThan(text, bytesMax),
+      `must be at most ${bytesMax} bytes`,
+    )
+
+const singleLine = (text: string): boolean => !hasControlCharacter(text)
+const noControls = 'has a control character, which no job can have there'
+
+export const tag = sayable(tagBytesMax, 1).refine(singleLine, noControls)
+export const capability = sayable(capabilityBytesMax, 1).refine(singleLine, noControls)
+export const labelKey = sayable(labelKeyBytesMax, 1).refine(singleLine, noControls)
+export const labelValue = sayable(labelValueBytesMax, 0)
 
 /** A group of which at least one key must be there: an empty one would say nothing and look as if it did. */
 export const someOf = <Shape extends z.ZodRawShape>(shape: Shape, error: string) =>

@@ -67,17 +67,28 @@ function unknownKey(
   }
 }
 
-/** Of a union's branches, the one meant is the one that fits the value's kind best: it complains deepest, or least. */
+/**
+ * Of a union's branches, the one meant is the one that fits the value's kind best: it complains deepest, or least. Where the value
+ * fits none, a union that can say what it takes says so.
+ */
 function unionProblems(
   issue: Issue & { code: 'invalid_union' },
   keysAt: (path: readonly PropertyKey[]) => readonly string[],
   locate: Locate,
   value: unknown,
 ): Problem[] {
-  const wrongKind = (errors: readonly Issue[]) =>
-    errors.some((error) => error.code === 'invalid_type' && error.path.length === 0)
-  const branch =
-    issue.errors.find((errors) => !wrongKind(errors)) ?? issue.errors[issue.errors.length - 1] ?? []
+  const wrongKind = (errors: readonly Issue[]): boolean =>
+    errors.some(
+      (error) =>
+        error.path.length === 0 &&
+        (error.code === 'invalid_type' || (error.code === 'invalid_union' && error.errors.every(wrongKind))),
+    )
+  const fitting = issue.errors.find((errors) => !wrongKind(errors))
+  if (fitting === undefined && issue.message !== 'Invalid input') {
+    const message = `${subject(issue.path, valueAt(value, issue.path))} ${issue.message}`
+    return [{ code: 'policy-wrong-type', message, path: written(issue.path), ...locate(issue.path, 'value') }]
+  }
+  const branch = fitting ?? issue.errors[issue.errors.length - 1] ?? []
   return branch.flatMap((error) =>
     problemsOfIssue({ ...error, path: [...issue.path, ...error.path] }, keysAt, locate, value),
   )

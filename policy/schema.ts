@@ -25,7 +25,12 @@ const rule = z.strictObject(
     match: condition.describe('What the rule covers; {} covers everything.'),
     unless: condition.optional().describe('Exceptions: where this holds as well, the rule does not apply.'),
     decision: z.enum(decisionWords),
-    reason: word(reasonCharsMax).optional().describe('What the agent and the approver are told.'),
+    reason: z
+      .string({ error: 'must be text' })
+      .regex(/\S/, 'must not be empty')
+      .max(reasonCharsMax, `must be at most ${reasonCharsMax} characters`)
+      .optional()
+      .describe('What the agent and the approver are told.'),
     constraints: constraints.optional().describe('Only with allow_with_constraints.'),
     throttle: throttle.optional().describe('Only with throttle.'),
     approval: approval.optional().describe('Only with require_approval.'),

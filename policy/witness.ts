@@ -1,5 +1,6 @@
 import { formulaHolds, type Formula, type Literal } from './formula.ts'
-import { sampleOf, type Assumed, type Sample } from './partial-job.ts'
+import { parseJob } from './job.ts'
+import { bodyOf, sampleOf, type Assumed, type Sample } from './partial-job.ts'
 
 export type { Sample } from './partial-job.ts'
 
@@ -36,7 +37,8 @@ function search(assumed: Assumed, more: Formula, open: readonly Alternatives[], 
     if (next !== undefined && next.length <= one.length) continue
     if (!one.some((part) => formulaHolds(part, sample.job, sample.nowMs))) next = one
   }
-  if (next === undefined) return { type: 'found', sample }
+  // A job beyond what a gateway takes (too many labels, too long) shows nothing, and a smaller one may exist.
+  if (next === undefined) return isAcceptable(sample) ? { type: 'found', sample } : { type: 'undecided' }
   const rest = alternatives.filter((one) => one !== next)
   let undecided = false
   for (const part of next) {
@@ -45,6 +47,14 @@ function search(assumed: Assumed, more: Formula, open: readonly Alternatives[], 
     if (found.type === 'undecided') undecided = true
   }
   return { type: undecided ? 'undecided' : 'none' }
+}
+
+function isAcceptable({ job }: Sample): boolean {
+  return parseJob(
+    { tenant: job.tenant, agent: job.agent },
+    job.topic,
+    Buffer.from(JSON.stringify(bodyOf(job))),
+  ).ok
 }
 
 type Alternatives = readonly Formula[]

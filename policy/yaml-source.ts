@@ -57,6 +57,7 @@ function read(text: string): ReadYaml {
     message: messageOf(error.code, error.message),
     ...place(error.pos[0]),
   }))
+  if (document.directives?.yaml.version !== '1.2') problems.unshift(otherVersion)
   const aliases: Alias[] = []
   if (problems.length === 0) problems.push(...nodeProblems(document, place, aliases))
   if (problems.length > 0) return { ok: false, problems }
@@ -71,6 +72,14 @@ function read(text: string): ReadYaml {
   }
 }
 
+/** YAML 1.1 takes `yes` for true and `12:30` for a number: the same words would mean something else. */
+const otherVersion: Problem = {
+  code: 'policy-syntax',
+  message: 'only YAML 1.2 is read; leave out the line that begins with %YAML',
+  line: 1,
+  column: 1,
+}
+
 function codeOf(code: string): ProblemCode {
   return code === 'DUPLICATE_KEY' ? 'policy-duplicate-key' : 'policy-syntax'
 }
@@ -82,8 +91,8 @@ function messageOf(code: string, message: string): string {
 }
 
 /**
- * What would be lost or changed on the way to a plain value: keys that are not text, `__proto__`, and aliases of nothing. Puts
- * the aliases it meets into `aliases`.
+ * What would be lost or changed on the way to a plain value: keys that are not text, `__proto__`, halves of characters, and aliases
+ * of nothing. Puts the aliases it meets into `aliases`.
  */
 function nodeProblems(document: Document, place: Place, aliases: Alias[]): Problem[] {
   const problems: Problem[] = []
@@ -107,6 +116,11 @@ function nodeProblems(document: Document, place: Place, aliases: Alias[]): Probl
       const name = isScalar(key) ? quoted(String(key.value)) : 'a list, map or alias'
       const hint = isScalar(key) && key.value !== '__proto__' ? '; write it in quotes' : ''
       problems.push({ code: 'policy-unknown-key', message: `${name} cannot be a key${hint}`, ...at })
+    },
+    Scalar(_, { value, range }) {
+      if (typeof value !== 'string' || !/\p{Surrogate}/u.test(value)) return
+      const message = 'an escape stands for half a character (a lone surrogate), which no job can contain'
+      problems.push({ code: 'policy-syntax', message, ...place(range?.[0] ?? 0) })
     },
   })
   return problems

@@ -61,7 +61,8 @@ describe('warnings', () => {
     ['risk_tags: {any: [x], none: [x]}', '', ['match.risk_tags']],
     ['labels: {env: {prefix: prod}}', 'labels: {env: {present: true}}', ['match.labels.env', 'unless']],
     ['payload: {/a: 1, /a/b: {exists: true}}', '', ['match.payload./a', 'match.payload./a/b']],
-    ['size: {above: 300000}', 'size: {above: 200000}', ['match.size', 'unless']],
+    ['size: {above: 250000}', 'size: {above: 200000}', ['match.size', 'unless']],
+    ['size: {above: 262144}', '', ['match.size']],
     [
       'time: {zone: Europe/Berlin, from: "08:00", to: "10:00"}',
       'time: {zone: Europe/Berlin, from: "07:30", to: "10:00"}',
@@ -106,6 +107,17 @@ describe('warnings', () => {
     expect(read(missing[0]?.witness).job).toMatchObject({ riskTags: [] })
     const derived = 'tags: [{add: [gone], match: {topics: ["job.rm.>"]}}]\n'
     expect(warningsOf(rules, derived).map(({ code }) => code)).toEqual(['covered'])
+  })
+
+  it('what only a job beyond the bounds of jobs could match is not shown by one', () => {
+    const tags = Array.from({ length: 33 }, (_, at) => `t${at}`)
+    const { warnings, undecided } = lintPolicy(
+      policyOf(`  - {id: a, decision: allow, match: {risk_tags: {all: [${tags.join(', ')}]}}}
+  - {id: d, decision: deny, match: {topics: ["job.a"]}}
+`),
+    )
+    expect(warnings.filter(({ witness }) => witness !== undefined)).toEqual([])
+    expect(undecided).toContain('whether a can match')
   })
 
   it('what is too large to search is said to be undecided', () => {
