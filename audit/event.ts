@@ -4,7 +4,13 @@ import type { JobId } from '../policy/job-id.ts'
 import type { ApprovalLevel, OutputTerms, People } from '../policy/rule.ts'
 
 /** Who submitted: what the server authenticated, never what the payload says. */
-export type Actor = { readonly type: 'agent'; readonly id: string; readonly auth: 'nats' | 'http' }
+export type Actor = {
+  readonly type: 'agent'
+  readonly id: string
+  readonly auth: 'nats' | 'http'
+  /** Over HTTP: whose token it was; an agent may have several. */
+  readonly principal?: string
+}
 
 /** What stays the same through a job's whole life. */
 export type Opened = {

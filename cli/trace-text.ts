@@ -7,9 +7,11 @@ type Trace = { readonly trace_id: string; readonly tenant: string; readonly jobs
 export function traceText(trace: Trace): string {
   const lines = [`trace ${trace.trace_id} of tenant ${trace.tenant}`]
   for (const job of trace.jobs) {
+    const { auth, principal } = job.actor
+    const how = principal === undefined ? auth : `${auth}, ${principal}`
     lines.push(
       '',
-      `${visible(job.topic)}  by ${job.actor.type} ${job.actor.id} (${job.actor.auth})  ${job.state}`,
+      `${visible(job.topic)}  by ${job.actor.type} ${job.actor.id} (${how})  ${job.state}`,
       `  ${job.job_id}`,
     )
     const beside = job.refused.map(({ seq, time, refuse, principal, detail }) => ({

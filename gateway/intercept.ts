@@ -126,12 +126,15 @@ function openedFrom(
   const hash_key = currentTenantKey(io.keys, tenant).id
   const salt = saltOf(io.keys, { tenant, job_id, hash_key })
   const deadlineMs = parsed.ok ? parsed.job.deadlineMs : undefined
+  // On this stream only gateways write; on an agent's own the header would be the agent's.
+  const overHttp = delivery.stream === 'JOBS_HTTP'
+  const principal = overHttp ? delivery.header('Sluice-Principal') : ''
   return {
     job_id,
     tenant,
     topic,
     trace_id: traceOf(parsed, delivery, job_id),
-    actor: { auth: delivery.stream === 'JOBS_HTTP' ? 'http' : 'nats', id: agent, type: 'agent' },
+    actor: { auth: overHttp ? 'http' : 'nats', id: agent, type: 'agent', ...(principal && { principal }) },
     job_hash: jobHash(salt, submission.topic, delivery.body),
     hash_key,
     payload: { bytes: delivery.body.length },

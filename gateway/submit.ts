@@ -11,6 +11,9 @@ export type Submitted =
   | { readonly type: 'answered'; readonly answer: Answer; readonly duplicate: boolean }
   | { readonly type: 'unavailable'; readonly detail: string }
 
+/** Whose job it is; `principal` is the one whose token submits it, where there is a token. */
+export type Submitter = { readonly tenant: string; readonly agent: string; readonly principal?: string }
+
 type Listener = (said: Heard) => void
 const listeners = new WeakMap<Io, Map<JobId, Set<Listener>>>()
 
@@ -34,7 +37,7 @@ function listenersOf(io: Io): Map<JobId, Set<Listener>> {
  */
 export async function submit(
   io: Io,
-  caller: { readonly tenant: string; readonly agent: string },
+  caller: Submitter,
   topic: string,
   body: Uint8Array,
   messageId?: string,
@@ -50,7 +53,11 @@ export async function submit(
   const decided = nextDecision(io, job)
   try {
     const appended = await io.bus.append(httpSubject(caller.tenant, caller.agent, topic), body, {
-      headers: { ...name, ...(traceparent === '' ? {} : { traceparent }) },
+      headers: {
+        ...name,
+        ...(traceparent === '' ? {} : { traceparent }),
+        ...(caller.principal === undefined ? {} : { 'Sluice-Principal': caller.principal }),
+      },
     })
     if (appended.type !== 'stored')
       return { type: 'unavailable', detail: 'the intake is full: nothing was stored, try again later' }

@@ -1,3 +1,4 @@
+import type { HttpBindings } from '@hono/node-server'
 import { Hono, type Context, type Handler, type MiddlewareHandler } from 'hono'
 import { every } from 'hono/combine'
 import { BusError } from '../bus/message.ts'
@@ -7,7 +8,7 @@ import { admit } from './auth.ts'
 import { queryFlag } from './body.ts'
 import { controlRoutes } from './control.ts'
 import { doorOf } from './door.ts'
-import { secureHeaders } from './guard.ts'
+import { plainPath, secureHeaders } from './guard.ts'
 import { healthRoutes, type ReadyCheck } from './health.ts'
 import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
@@ -39,6 +40,7 @@ export function createApp(io: Io, deps: HttpDeps, tokens: Tokens | undefined): H
   const door = doorOf(io, tokens)
   app.use(secureHeaders)
   app.use(logged(io))
+  app.use(plainPath)
   app.use('/metrics', door.details)
   app.use('/readyz', (c, next) => (queryFlag(c, 'verbose', false) === false ? next() : door.details(c, next)))
   // The door has looked at who asks for more than health.
@@ -107,6 +109,10 @@ function failed(io: Io, error: unknown, c: Context): Response {
     const detail = error instanceof NotCaughtUp ? error.message : 'the bus does not answer; try again'
     return problem(c, 'unavailable', detail)
   }
-  io.log.error({ err: error, path: pathOf(c) }, 'http: failed')
+  const { incoming } = c.env as HttpBindings
+  // Whoever leaves in the middle of a request hears no answer, and it is no fault of ours.
+  if (incoming.destroyed && !incoming.complete)
+    io.log.debug({ path: pathOf(c) }, 'http: the caller went away')
+  else io.log.error({ err: error, path: pathOf(c) }, 'http: failed')
   return problem(c, 'internal', 'something went wrong here; the log of the gateway says what')
 }

@@ -66,7 +66,7 @@ function bearerIn(header: string | undefined): string | undefined {
 
 function callerWith({ principal, roles, tenants, agent }: TokenEntry): Caller {
   const [tenant] = tenants === 'all' ? [] : tenants
-  const submits = agent === undefined || tenant === undefined ? undefined : { tenant, agent }
+  const submits = agent === undefined || tenant === undefined ? undefined : { tenant, agent, principal }
   return { principal, roles, tenants, submits }
 }
 

@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { parseJobId, type JobId } from '../../policy/job-id.ts'
+import type { Submitter } from '../submit.ts'
 import { problem } from './problem.ts'
 import { roles, type Role, type TokenEntry } from './tokens-file.ts'
 
@@ -10,7 +11,7 @@ export type Caller = {
   readonly roles: readonly Role[]
   readonly tenants: TokenEntry['tenants']
   /** Whose jobs are submitted; undefined for people. */
-  readonly submits: { readonly tenant: string; readonly agent: string } | undefined
+  readonly submits: Submitter | undefined
 }
 
 /** Who calls in the `dev` profile: nobody is authenticated, so everybody is the demo agent and the demo approver, and more. */

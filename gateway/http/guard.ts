@@ -1,3 +1,4 @@
+import type { HttpBindings } from '@hono/node-server'
 import type { MiddlewareHandler } from 'hono'
 import type { Config } from '../config/config.ts'
 import { problem } from './problem.ts'
@@ -43,6 +44,16 @@ export function guardStandard({ host, hosts, origins }: Config['http']): Middlew
     if (page) return problem(c, 'origin_not_allowed', 'pages of this origin are not in http.origins')
     return next()
   }
+}
+
+/**
+ * A path means the same to everybody who looks at it. Where the address would be read as another one than was sent (dot
+ * segments, a host in front of it), a proxy that lets only some paths through may have let through something else.
+ */
+export const plainPath: MiddlewareHandler<{ Bindings: HttpBindings }> = async (c, next) => {
+  const [sent] = (c.env.incoming.url ?? '').split('?', 1)
+  if (sent === parse(c.req.url)?.pathname) return next()
+  return problem(c, 'invalid', 'the address must be a path as it is: no dot segments and no host before it')
 }
 
 /** The host of a Host header without its port, in lower case; an IPv6 address has its brackets. */

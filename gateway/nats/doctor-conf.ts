@@ -1,8 +1,7 @@
 import type { Finding } from './doctor-server.ts'
 import { hasFix } from './server-version.ts'
 import type { ConfValue } from './conf-read.ts'
-
-type ConfMap = { [key: string]: ConfValue }
+import { accountsOf, listOf, mapOf, owner, type ConfMap } from './conf-values.ts'
 
 /** A user of nats.conf; `publish` is undefined if nothing limits what it says. */
 type ConfUser = {
@@ -15,7 +14,6 @@ type ConfUser = {
 
 /** The account of whoever stands in none. */
 const globalAccount = '$G'
-const owner = 'owner'
 
 /** What is wrong with a configuration, as `readNatsConf` reads it, on a server of this version. */
 export function confFindings(conf: ConfMap, version: string): Finding[] {
@@ -24,6 +22,7 @@ export function confFindings(conf: ConfMap, version: string): Finding[] {
     ...layoutFindings(conf, users),
     ...users.flatMap((user) => userFindings(user, version)),
     ...serviceFindings(conf),
+    ...doorFindings(conf, users),
     ...syncFindings(conf, version),
   ]
 }
@@ -34,33 +33,14 @@ export function everybodyLimited(conf: ConfMap): boolean {
   return users.length > 0 && users.every(({ publish }) => publish !== undefined)
 }
 
-/**
- * What differs from the configuration that the topology asks for: users whose permissions are others, accounts that
- * export or import something else.
- */
-export function confDrift(conf: ConfMap, wanted: ConfMap): Finding[] {
-  const [here, planned] = [accountsOf(conf), accountsOf(wanted)]
-  const names = new Set([...here.keys(), ...planned.keys()])
-  return [...names].flatMap((name): Finding[] => {
-    const differences = ['users', 'exports', 'imports'].filter(
-      (part) => partText(here.get(name), part) !== partText(planned.get(name), part),
-    )
-    if (differences.length === 0) return []
-    return [
-      {
-        id: `conf-drift:${name}`,
-        severity: 'warning',
-        what: `account ${name} has other ${differences.join(' and ')} than the topology asks for`,
-        todo: 'compare with sluice nats conf --topology FILE, and write the one or change the other',
-      },
-    ]
-  })
+/** The gateway's account. With NKeys nobody has a name; then it is the one that `sluice nats conf` gives to the gateway. */
+function homeOf(users: readonly ConfUser[]): string {
+  return users.find(({ name }) => name === 'gateway')?.account ?? 'GOV'
 }
 
 function layoutFindings(conf: ConfMap, users: readonly ConfUser[]): Finding[] {
   const found: Finding[] = []
-  // With NKeys nobody has a name; then it is the account that `sluice nats conf` gives to the gateway.
-  const home = users.find(({ name }) => name === 'gateway')?.account ?? 'GOV'
+  const home = homeOf(users)
   const inside = users.filter(({ account, name }) => account === home && name !== owner)
   if (home === globalAccount || inside.length !== 1)
     found.push({
@@ -179,6 +159,35 @@ function serviceFindings(conf: ConfMap): Finding[] {
   )
 }
 
+/** Other ways in than the one that `sluice nats verify` tries. */
+function doorFindings(conf: ConfMap, users: readonly ConfUser[]): Finding[] {
+  return ['leafnodes', 'gateway', 'websocket', 'mqtt'].flatMap((door): Finding[] => {
+    const value = conf[door]
+    if (value === undefined) return []
+    const open = valuesOf(value, 'no_auth_user').length > 0
+    const intoHome = valuesOf(value, 'account').includes(homeOf(users))
+    return [
+      {
+        id: `side-door:${door}`,
+        severity: open || intoHome ? 'fatal' : 'warning',
+        what: intoHome
+          ? `${door} lets others into the gateway's own account, past every permission`
+          : open
+            ? `${door} lets people in without a credential`
+            : `${door} is a way in that sluice nats verify does not try`,
+        todo: 'take it out, or give what comes in there an account of its own and the permissions that sluice nats conf writes',
+      },
+    ]
+  })
+}
+
+/** Everything that stands under a name, however deep. */
+function valuesOf(value: ConfValue, name: string): ConfValue[] {
+  if (typeof value !== 'object') return []
+  if (Array.isArray(value)) return value.flatMap((one) => valuesOf(one, name))
+  return Object.entries(value).flatMap(([key, one]) => (key === name ? [one] : valuesOf(one, name)))
+}
+
 function syncFindings(conf: ConfMap, version: string): Finding[] {
   if (mapOf(conf['jetstream'])['sync_interval'] === 'always') return []
   const young = hasFix(version, [[2, 10, 0]])
@@ -226,31 +235,6 @@ function allowed(value: ConfValue | undefined): string[] | undefined {
   if (typeof value === 'string') return [value]
   if (Array.isArray(value)) return value.filter((one) => typeof one === 'string')
   return allowed(mapOf(value)['allow'])
-}
-
-function accountsOf(conf: ConfMap): Map<string, ConfMap> {
-  return new Map(Object.entries(mapOf(conf['accounts'])).map(([name, account]) => [name, mapOf(account)]))
-}
-
-/** One part of an account as text that can be compared: credentials are nobody's drift, and neither is the owner. */
-function partText(account: ConfMap | undefined, part: string): string {
-  const entries = listOf(account?.[part]).map(mapOf)
-  const compared =
-    part === 'users'
-      ? entries.filter(({ user }) => user !== owner).map(({ permissions }) => permissions ?? 'none')
-      : entries
-  return compared
-    .map((entry) => JSON.stringify(entry))
-    .toSorted()
-    .join('\n')
-}
-
-function mapOf(value: ConfValue | undefined): ConfMap {
-  return typeof value === 'object' && !Array.isArray(value) ? value : {}
-}
-
-function listOf(value: ConfValue | undefined): ConfValue[] {
-  return Array.isArray(value) ? value : []
 }
 
 /** Is there a subject that both patterns cover? */

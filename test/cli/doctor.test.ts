@@ -38,7 +38,7 @@ describe('sluice doctor', () => {
     expect(code).toBe(0)
     const old = nats.version.startsWith('2.9.')
     expect(ids(findings)).toEqual([
-      ...(old ? ['warning CVE-2025-30215'] : []),
+      ...(old ? ['warning CVE-2025-30215', 'warning full-stream-forgets'] : []),
       'note sync-interval',
       ...(old ? ['note CVE-2026-33223', 'note clock-unknown'] : []),
     ])

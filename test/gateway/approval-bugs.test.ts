@@ -240,12 +240,15 @@ describe('what somebody may try', () => {
       'Sluice-Result-Token': 'a'.repeat(64),
       'Sluice-Expires': '2000-01-01T00:00:00Z',
       'X-Approved-By': 'demo-approver',
+      'Sluice-Principal': 'demo-approver',
     }))
       forged.set(name, value)
     const body = JSON.stringify({ labels: { approved: 'true', 'approved-by': 'demo-approver' } })
     const parked = (await agent.request('job.ask.x', body, { headers: forged, timeout: 5_000 })).json<Asked>()
     expect(parked.state).toBe('PARKED')
     expect(Date.parse(parked.approval?.expires_at ?? '')).toBeGreaterThan(Date.now())
+    const actor = (await readJob(nats, parked.job_id))[0]?.data.actor
+    expect(actor).toEqual({ auth: 'nats', id: 'demo', type: 'agent' })
     expect(runs(parked.job_id)).toBe(0)
   })
 

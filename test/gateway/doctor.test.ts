@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises'
 
 import { describe, expect, test } from 'vitest'
 
-import { confDrift, confFindings, everybodyLimited } from '../../gateway/nats/doctor-conf.ts'
+import { confDrift } from '../../gateway/nats/conf-drift.ts'
+import { confFindings, everybodyLimited } from '../../gateway/nats/doctor-conf.ts'
 import { serverFindings, type Finding, type ServerFacts } from '../../gateway/nats/doctor-server.ts'
 import { hasFix } from '../../gateway/nats/server-version.ts'
 import { readNatsConf } from '../../gateway/nats/conf-read.ts'
@@ -141,6 +142,56 @@ describe('the layout of nats.conf', () => {
     )
     expect(ids(confFindings(parsed(text), '2.11.15'))).toContain('warning subscribe-deny:demo')
     expect(ids(confFindings(parsed(text), '2.15.1'))).not.toContain('warning subscribe-deny:demo')
+  })
+
+  test.each([
+    ['leaf nodes', 'leafnodes { port: 7422 }', 'warning side-door:leafnodes'],
+    [
+      'leaf nodes in the account of the gateway',
+      'leafnodes { remotes: [ { url: "nats://x", account: GOV } ] }',
+      'fatal side-door:leafnodes',
+    ],
+    [
+      'leaf nodes with users of it',
+      'leafnodes { authorization { account: "GOV" } }',
+      'fatal side-door:leafnodes',
+    ],
+    ['web sockets for everybody', 'websocket { port: 1, no_auth_user: demo }', 'fatal side-door:websocket'],
+    ['another protocol', 'mqtt { port: 1883 }', 'warning side-door:mqtt'],
+    ['other clusters', 'gateway { name: a }', 'warning side-door:gateway'],
+  ])('has other doors: %s', (_, text, expected) => {
+    expect(ids(confFindings(parsed(`${text}\n${good}`), '2.15.1'))).toContain(expected)
+  })
+
+  const lines = [...good.matchAll(/^ +(\{ (?:service|stream): .*\})$/gm)].map(([, line = '']) => line)
+
+  test('has every export and import among those that are changed below', () => {
+    expect(lines.length).toBe((good.match(/^ +\{ (?:service|stream):/gm) ?? []).length)
+  })
+
+  test.each(lines)('is known when this is wider, given to more, or gone: %s', (line) => {
+    const [subject = ''] = /"[^"]+"/.exec(line) ?? []
+    const tokens = subject.slice(1, -1).split('.')
+    const grown = tokens.at(-1) === '>' ? [...tokens.slice(0, -2), '>'] : [...tokens.slice(0, -1), '*']
+    const changed = [
+      line.replace(subject, `"${grown.join('.')}"`),
+      line.replace(/, accounts: \[\w+\]/, ''),
+      line.replace(/, to: "[^"]+"/, ''),
+      `${line}\n${line.replace(subject, '"worker.>"')}`,
+      '',
+    ].filter((one) => one !== line)
+    expect(changed.length).toBeGreaterThanOrEqual(3)
+    for (const one of changed)
+      expect(confDrift(parsed(good.replace(line, one)), parsed(good))).toHaveLength(1)
+  })
+
+  test.each([
+    ['a subject that stands for another', 'mappings { "result.exec-1.>": "result.exec-2.>" }'],
+    ['permissions for whoever has none', 'default_permissions { publish: ">" }'],
+    ['streams of its own', 'jetstream: enabled'],
+  ])('is known when an account has %s', (_, text) => {
+    const more = good.replace('POOL_EXEC {', `POOL_EXEC {\n${text}`)
+    expect(ids(confDrift(parsed(more), parsed(good)))).toEqual(['warning conf-drift:POOL_EXEC'])
   })
 
   test('is compared with what the topology asks for, account by account', () => {

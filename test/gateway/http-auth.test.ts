@@ -312,10 +312,15 @@ describe("another tenant's things do not exist", () => {
         'Sluice-Tenant': 'acme',
         'Sluice-Actor': 'support-bot',
         'Sluice-Message-Id': 'mine',
+        'Sluice-Principal': 'root',
       },
     })
     const [record] = await readJob(nats, String(bodyOf(answer)['job_id']))
-    expect(record?.data).toMatchObject({ tenant: 'default', actor: { id: 'demo' } })
+    const actor = { auth: 'http', id: 'demo', principal: 'ci', type: 'agent' }
+    expect(record?.data.tenant).toBe('default')
+    expect(record?.data.actor).toEqual(actor)
+    const trace = await call(`/api/v1/traces/${record?.data.trace_id}`, { token: tokens.auditor })
+    expect(bodyOf(trace)['jobs']).toMatchObject([{ actor }])
   })
 })
 

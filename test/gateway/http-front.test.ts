@@ -231,6 +231,9 @@ describe('who says too little, too slowly', () => {
     const drip = setInterval(() => socket.write('x'), 100)
     try {
       expect(await closed).toMatch(/^(HTTP\/1\.1 (408|401|400) |$)/)
+      expect((await ask(`${url}/healthz`)).status).toBe(200)
+      // Whoever goes away in the middle is no failure of ours.
+      expect(logged).not.toContain('http: failed')
     } finally {
       clearInterval(drip)
     }

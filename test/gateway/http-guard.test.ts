@@ -107,6 +107,19 @@ describe('paths and methods', () => {
     ])
   })
 
+  test.each([
+    ['/metrics', 200],
+    ['/api/v1/../../metrics', 400],
+    ['/api/v1/jobs/%2e%2e/%2E%2E/../../metrics', 400],
+    ['/./metrics', 400],
+    ['/api\\..\\metrics', 400],
+    ['http://127.0.0.1/metrics', 400],
+    ['http://evil.example/api/v1/approvals', 400],
+    ['//metrics', 404],
+  ])('a path that others may read differently is refused: %s is %i', async (path, status) => {
+    expect(await statusWith(path, {})).toBe(status)
+  })
+
   test('a refused method names those that are taken', async () => {
     expect((await api('DELETE', '/api/v1/jobs')).headers.get('allow')).toBe('POST')
   })
