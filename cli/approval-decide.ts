@@ -8,11 +8,12 @@ import { visible } from './visible.ts'
 const options = { note: 'text', 'job-hash': 'text', 'policy-snapshot': 'text' } as const
 const help = (verb: string, what: string): string => `usage: sluice approval ${verb} JOB_ID [--note TEXT]
 
-${what} The card is shown first, and the decision is bound to what it shows: if the job or the policy
-is another by then, nothing happens (exit code 9).
+${what}
+The card is shown first, and the decision is bound to what it shows: if the job or the policy is another by then, nothing
+happens (exit code 9).
 
-  --note TEXT             why; at most 1,000 characters, stands on record
-  --job-hash HASH         what you saw, if you looked elsewhere; --policy-snapshot ID likewise`
+  --note TEXT       why; at most 1,000 characters, stands on record
+  --job-hash HASH   what you saw, if you looked elsewhere; --policy-snapshot ID likewise`
 
 export const approvalApprove: Subcommand = {
   about: 'let a parked job run',
@@ -37,7 +38,7 @@ export const approvalClaim: Subcommand = {
 Tells everybody who looks that you are on it, for a quarter of an hour. It locks nothing: anybody may still
 decide. Somebody else's claim is a conflict (exit code 9).
 
-  --note TEXT             what you are looking at; at most 1,000 characters`,
+  --note TEXT       what you are looking at; at most 1,000 characters`,
   options: { note: 'text' },
   words: { min: 1, max: 1 },
   run: async (call) => {

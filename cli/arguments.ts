@@ -16,7 +16,7 @@ export type Arguments =
   | { ok: false; problem: string }
 
 /** Options that everybody types short. */
-const shortNames: Readonly<Record<string, string>> = { output: 'o', help: 'h' }
+const shortNames: Readonly<Record<string, string>> = { output: 'o', help: 'h', server: 's' }
 
 /** Splits a command line. An option nobody knows is a problem, with the one that was probably meant. */
 export function readArguments(args: readonly string[], kinds: OptionKinds): Arguments {

@@ -1,5 +1,5 @@
 import { readSettings } from '../gateway/config/config.ts'
-import { configSources } from './config-arguments.ts'
+import { configSources, outputOptions } from './config-arguments.ts'
 import { exitCodes } from './exit-codes.ts'
 
 const help = `usage: sluice config show [-o json] [--config FILE] [--SETTING VALUE ...]
@@ -9,7 +9,7 @@ default. Secrets are shown as (set).`
 
 /** `sluice config show`. */
 export async function run(args: string[]): Promise<number> {
-  const read = configSources(shortOutput(args), { output: 'text' })
+  const read = configSources(args, outputOptions)
   if (!read.ok || (read.given.rest[0] !== 'show' && !read.given.flags.has('help'))) {
     console.error(`${read.ok ? 'say: sluice config show' : read.problem}\n\n${help}`)
     return exitCodes.usage
@@ -23,7 +23,7 @@ export async function run(args: string[]): Promise<number> {
     for (const problem of settings.problems) console.error(problem)
     return exitCodes.badConfiguration
   }
-  if (read.given.text['output'] === 'json') console.log(JSON.stringify(settings.shown, null, 2))
+  if (read.json) console.log(JSON.stringify(settings.shown))
   else {
     const rows = settings.shown.map(({ key, value, origin }) => [key, shown(value), origin] as const)
     const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
@@ -36,9 +36,4 @@ export async function run(args: string[]): Promise<number> {
 
 function shown(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value)
-}
-
-/** `-o` as kubectl has it. */
-function shortOutput(args: readonly string[]): string[] {
-  return args.map((arg) => (arg === '-o' ? '--output' : arg))
 }

@@ -13,13 +13,13 @@ import { readNatsConf, type ConfRead } from '../gateway/nats/conf-read.ts'
 import { planStreams, type StreamPlan } from '../gateway/nats/streams.ts'
 import { parseTopology, type Topology } from '../gateway/config/topology.ts'
 import { problemText } from '../gateway/config/yaml-file.ts'
-import { configSources } from './config-arguments.ts'
+import { configSources, outputOptions } from './config-arguments.ts'
 import { connectFailureCode } from './connect-failure.ts'
 import { exitCodes } from './exit-codes.ts'
 import { processTerminal, type Terminal } from './terminal.ts'
 import { visible } from './visible.ts'
 
-const help = `usage: sluice doctor [--conf nats.conf] [--data-dir DIR] [-o json] [--config FILE] [--topology FILE] [--nats-url URL]
+const help = `usage: sluice doctor [--conf nats.conf] [--data-dir DIR] [-o json] [--config FILE] [--topology FILE] [--server URL]
 
 Looks at the server as the gateway sees it, and at its configuration: known advisories, replicated streams, streams that
 drifted, clocks, who shares the gateway's account, who may say anything, who could reach worker.>. Changes nothing. Each
@@ -31,17 +31,9 @@ finding says what to do; exit code 1 if one is fatal.
 
 /** `sluice doctor`. */
 export async function run(args: string[], terminal: Terminal = processTerminal()): Promise<number> {
-  const more = { conf: 'text', 'data-dir': 'text', output: 'text', json: 'flag' } as const
-  const read = configSources(args, more)
-  const output = read.ok ? read.given.text['output'] : undefined
-  if (
-    !read.ok ||
-    read.given.rest.length > 0 ||
-    (output !== undefined && output !== 'json' && output !== 'text')
-  ) {
-    terminal.err(
-      `${read.ok ? 'sluice doctor takes options only, and -o is text or json' : read.problem}\n\n${help}`,
-    )
+  const read = configSources(args, { conf: 'text', 'data-dir': 'text', ...outputOptions })
+  if (!read.ok || read.given.rest.length > 0) {
+    terminal.err(`${read.ok ? 'sluice doctor takes options only' : read.problem}\n\n${help}`)
     return exitCodes.usage
   }
   const { text, flags } = read.given
@@ -67,8 +59,7 @@ export async function run(args: string[], terminal: Terminal = processTerminal()
     (a, b) => ranks.indexOf(a.severity) - ranks.indexOf(b.severity),
   )
   const fatal = findings.some(({ severity }) => severity === 'fatal')
-  if (output === 'json' || flags.has('json'))
-    terminal.out(JSON.stringify({ ok: !fatal, server_version: facts.version, findings }))
+  if (read.json) terminal.out(JSON.stringify({ ok: !fatal, server_version: facts.version, findings }))
   else for (const line of lines(findings, facts.version)) terminal.out(line)
   return fatal ? exitCodes.failed : exitCodes.ok
 }

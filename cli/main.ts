@@ -1,4 +1,5 @@
 import { nearest } from '../policy/suggest.ts'
+import { version } from '../gateway/version.ts'
 import { exitCodes } from './exit-codes.ts'
 
 /** A command takes what follows its name and returns the exit code. */
@@ -29,9 +30,13 @@ const commands: Readonly<Record<string, { about: string; load: () => Promise<Com
 process.exit(await main(process.argv.slice(2)))
 
 async function main([name, ...args]: string[]): Promise<number> {
-  if (name === undefined || name === '--help' || name === 'help') {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     console.log(usage())
     return name === undefined ? exitCodes.usage : exitCodes.ok
+  }
+  if (name === '--version' || name === 'version') {
+    console.log(version)
+    return exitCodes.ok
   }
   // Own keys only: `sluice constructor` is no command.
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
@@ -52,7 +57,11 @@ async function main([name, ...args]: string[]): Promise<number> {
 
 function usage(): string {
   const lines = Object.entries(commands).map(([name, { about }]) => `  ${name.padEnd(12)}${about}`)
-  return ['usage: sluice <command> [options]', '', ...lines, '', 'sluice <command> --help says more.'].join(
-    '\n',
-  )
+  return [
+    'usage: sluice <command> [options]',
+    '',
+    ...lines,
+    '',
+    'sluice <command> --help says more; sluice --version says which this is.',
+  ].join('\n')
 }

@@ -36,7 +36,8 @@ needs to say and hear.
     if (topology === undefined) return exitCodes.badConfiguration
     const credentials = await credentialsFor(call, topology)
     if (credentials === undefined) return exitCodes.badConfiguration
-    call.terminal.out(natsConf(topology, { ...options, credentials }).trimEnd())
+    const conf = natsConf(topology, { ...options, credentials }).trimEnd()
+    call.terminal.out(call.json ? JSON.stringify({ conf }) : conf)
     return exitCodes.ok
   },
 }

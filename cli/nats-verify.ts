@@ -13,13 +13,13 @@ import { tableText } from './table-text.ts'
 /** `sluice nats verify`: tries to get round the gate, as everybody. */
 export const natsVerifyCommand: Subcommand = {
   about: 'tries everything that is forbidden, as everybody',
-  help: `usage: sluice nats verify [--url URL] [--credentials FILE] [--readonly] [--all] [-o json]
+  help: `usage: sluice nats verify [--server URL] [--credentials FILE] [--readonly] [--all] [-o json]
 
 Connects as every role and tries what it must not do: publish, subscribe, join a queue group, use the JetStream API, have
 an answer sent where it may not speak, read inboxes, speak as somebody else. Tries what it must be able to do as well.
 Exit code 1 if anything comes out otherwise. What is tried leaves nothing in any stream.
 
---url URL           the server (nats://127.0.0.1:4222); else the one that the credentials file names
+-s, --server URL    the server (nats://127.0.0.1:4222); else the one that the credentials file names, else NATS_URL
 --credentials FILE  like ready.json, which is the default
 --data-dir DIR      where a running sluice dev keeps ready.json (SLUICE_DATA_DIR, default .sluice/dev)
 --readonly          only what nobody would hear and nothing would store if the server let it pass
@@ -28,7 +28,7 @@ Exit code 1 if anything comes out otherwise. What is tried leaves nothing in any
 
 The gateway's own user is tried too if its password is in SLUICE_GATEWAY_PASSWORD, or in passwords.json beside the file.`,
   sharedHelp: '',
-  options: { credentials: 'text', readonly: 'flag', all: 'flag' },
+  options: { server: 'text', credentials: 'text', readonly: 'flag', all: 'flag' },
   words: { min: 0, max: 0 },
   run: async (call) => {
     const known = await knownRoles(call)
@@ -36,8 +36,9 @@ The gateway's own user is tried too if its password is in SLUICE_GATEWAY_PASSWOR
       for (const problem of known.problems) call.terminal.err(problem)
       return exitCodes.badConfiguration
     }
-    const url = call.text['url'] ?? known.url
-    if (url === undefined) throw new UsageError('--url is needed: the credentials file names no server')
+    const { text, terminal } = call
+    const url = text['server'] ?? text['url'] ?? known.url ?? terminal.env['NATS_URL']
+    if (url === undefined) throw new UsageError('--server is needed: the credentials file names no server')
     const acts = actsOf(known.roles).filter(({ harmless }) => harmless || !call.flags.has('readonly'))
     let proofs: Proof[]
     try {

@@ -1,7 +1,7 @@
 import { lintPolicy, type Lint } from '../policy/lint.ts'
 import { exitCodes } from './exit-codes.ts'
 import { readPolicy } from './policy-files.ts'
-import type { Call, Subcommand } from './subcommand.ts'
+import { outputHelp, type Call, type Subcommand } from './subcommand.ts'
 import { visible } from './visible.ts'
 
 export const policyCheck: Subcommand = {
@@ -21,6 +21,7 @@ agent itself has to declare. What could not be decided is said too.
 
   sluice policy check deploy/policy.yaml
 `,
+  sharedHelp: outputHelp,
   options: { strict: 'flag', 'no-warnings': 'flag' },
   words: { min: 1, max: 64 },
   run: check,

@@ -1,7 +1,7 @@
 import { comparePolicies, type Comparison } from '../policy/compare.ts'
 import { exitCodes } from './exit-codes.ts'
 import { readPolicy } from './policy-files.ts'
-import type { Call, Subcommand } from './subcommand.ts'
+import { outputHelp, type Call, type Subcommand } from './subcommand.ts'
 import { visible } from './visible.ts'
 
 export const policyDiff: Subcommand = {
@@ -16,6 +16,7 @@ Exit code 0 if no decision differs, 1 if one does or if the search had to give u
 
   sluice policy diff deploy/policy.yaml candidate.yaml --at-least-as-strict
 `,
+  sharedHelp: outputHelp,
   options: { 'at-least-as-strict': 'flag' },
   words: { min: 2, max: 2 },
   run: diff,

@@ -4,7 +4,7 @@ import { readSuite, runSuite, type SuiteRun } from '../policy/suite.ts'
 import { exitCodes } from './exit-codes.ts'
 import { readPolicy, readText, tellProblems } from './policy-files.ts'
 import { junitText } from './policy-junit.ts'
-import { UsageError, type Call, type Subcommand } from './subcommand.ts'
+import { outputHelp, UsageError, type Call, type Subcommand } from './subcommand.ts'
 import { tableText } from './table-text.ts'
 
 export const policyTest: Subcommand = {
@@ -21,6 +21,7 @@ is as wanted, 1 if not, 78 if a suite or a policy does not load.
 
   sluice policy test deploy/policy.test.yaml
 `,
+  sharedHelp: outputHelp,
   options: { policy: 'list', junit: 'text', covered: 'flag' },
   words: { min: 1, max: 256 },
   run: test,

@@ -9,11 +9,11 @@ import { provision, type Provisioned } from '../gateway/nats/provision.ts'
 import { planStreams, type StreamPlan } from '../gateway/nats/streams.ts'
 import { parseTopology } from '../gateway/config/topology.ts'
 import { problemText } from '../gateway/config/yaml-file.ts'
-import { configSources } from './config-arguments.ts'
+import { configSources, outputOptions } from './config-arguments.ts'
 import { connectFailureCode } from './connect-failure.ts'
 import { exitCodes } from './exit-codes.ts'
 
-const help = `usage: sluice provision [--check] [--create-keys] [-o json] [--config FILE] [--topology FILE] [--nats-url URL]
+const help = `usage: sluice provision [--check] [--create-keys] [-o json] [--config FILE] [--topology FILE] [--server URL]
 
 Makes the streams and consumers that the topology and the limits ask for, as the owner of the streams: user owner,
 password in SLUICE_OWNER_PASSWORD or in the file named by SLUICE_OWNER_PASSWORD_FILE. The running gateway has no such
@@ -26,15 +26,12 @@ bound below what a stream holds.
 
 /** `sluice provision`. */
 export async function run(args: string[]): Promise<number> {
-  const read = configSources(
-    args.map((arg) => (arg === '-o' ? '--output' : arg)),
-    { check: 'flag', 'create-keys': 'flag', output: 'text' },
-  )
+  const read = configSources(args, { check: 'flag', 'create-keys': 'flag', ...outputOptions })
   if (!read.ok) {
     console.error(`${read.problem}\n\n${help}`)
     return exitCodes.usage
   }
-  const { flags, text } = read.given
+  const { flags } = read.given
   if (flags.has('help')) {
     console.log(help)
     return exitCodes.ok
@@ -47,7 +44,7 @@ export async function run(args: string[]): Promise<number> {
   if (flags.has('create-keys')) await createKeys(request.keysFile, request.tenants)
   const done = await asOwner(request, flags.has('check') ? 'check' : 'apply')
   if (typeof done === 'number') return done
-  if (text['output'] === 'json') console.log(JSON.stringify(done, null, 2))
+  if (read.json) console.log(JSON.stringify(done))
   else for (const line of done.flatMap(reportLines)) console.log(line)
   return done.some(({ outcome }) => outcome === 'drifted') ? exitCodes.failed : exitCodes.ok
 }

@@ -40,11 +40,15 @@ const shared: OptionKinds = {
   help: 'flag',
 }
 
+/** What is said instead where nobody is asked. */
+export const outputHelp = `
+  -o, --output X    text (default) or json`
+
 const sharedHelp = `
   --url URL         the gateway; else SLUICE_URL, else the one of a running sluice dev
   --data-dir DIR    where that sluice dev keeps ready.json (SLUICE_DATA_DIR, default .sluice/dev)
   --token-file FILE who calls; else --token TOKEN, else SLUICE_TOKEN; sent to a gateway named by URL only
-  -o, --output X    text (default) or json`
+${outputHelp.slice(1)}`
 
 /** Runs `sluice <name> <subcommand> ...`, or `sluice <name> ...` where there is only one and it is called ''. */
 export async function runSubcommand(
@@ -67,7 +71,10 @@ export async function runSubcommand(
   const { text, rest } = read
   const output = read.flags.has('json') ? 'json' : (text['output'] ?? 'text')
   if (output !== 'json' && output !== 'text') return usageError(title, chosen, '-o is text or json', terminal)
-  if (rest.length < chosen.words.min) return usageError(title, chosen, 'something is missing', terminal)
+  if (rest.length < chosen.words.min) {
+    const [, missing = 'something'] = /^usage: .*? ([A-Z][A-Z_|.]*)/.exec(chosen.help) ?? []
+    return usageError(title, chosen, `${missing} is missing`, terminal)
+  }
   if (rest.length > chosen.words.max)
     return usageError(
       title,

@@ -20,7 +20,10 @@ export async function choosePorts(options: DevOptions, dataDir: string): Promise
     ['--nats-port', options.natsPort],
   ] as const) {
     if (port !== undefined && !(await isFree(port)))
-      return { ok: false, problem: `${flag} ${port}: this port is taken` }
+      return {
+        ok: false,
+        problem: `${flag} ${port}: this port is taken; leave the option out, or say 0 for any that is free`,
+      }
   }
   const first = await freePort(options.httpPort ?? defaultHttpPort)
   const http = [{ port: first, asked: Boolean(options.httpPort) }]

@@ -22,7 +22,10 @@ export async function claimDataDir(asked: string | undefined, cwd: string): Prom
     const path = resolve(cwd, asked)
     const holder = await claim(path)
     if (holder !== undefined)
-      return { ok: false, problem: `${path} is used by another sluice dev (process ${holder})` }
+      return {
+        ok: false,
+        problem: `${path} is used by another sluice dev (process ${holder}): end that one, or name another folder with --data-dir`,
+      }
     return { ok: true, dataDir: dataDir(path), inUse: [] }
   }
   const inUse: string[] = []

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { servingWords } from '../serving-words.ts'
 import { type Running } from './keep-running.ts'
 import { spawnLeashed } from './leash.ts'
+import { privateEnv } from './private-env.ts'
 import { projectRoot } from './project.ts'
 
 export type GatewayOptions = {
@@ -37,8 +38,7 @@ export function startGatewayProcess(options: GatewayOptions): Promise<Running> {
   }
   const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value])
   // A password on the command line could be read by everybody on the machine.
-  const env: NodeJS.ProcessEnv = { ...process.env, SLUICE_NATS_PASSWORD: options.password }
-  delete env['SLUICE_CONFIG']
+  const env: NodeJS.ProcessEnv = { ...privateEnv(process.env), SLUICE_NATS_PASSWORD: options.password }
   return spawnLeashed({
     command: process.execPath,
     args: [join(projectRoot, 'dist', 'cli', 'main.js'), 'serve', ...args],

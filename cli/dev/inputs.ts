@@ -7,6 +7,7 @@ import { type StreamLimits } from '../../gateway/nats/streams.ts'
 import { parseTopology, type Topology } from '../../gateway/config/topology.ts'
 import { problemText } from '../../gateway/config/yaml-file.ts'
 import { loadPolicy, type Policy } from '../../policy/load.ts'
+import { privateEnv } from './private-env.ts'
 import { projectRoot } from './project.ts'
 
 /** The files that say what is started, checked before anything is. */
@@ -29,7 +30,8 @@ export async function readInputs(
   const topologyFile = join(projectRoot, 'deploy', 'topology.yaml')
   const policyFile = policy === undefined ? join(projectRoot, 'deploy', 'policy.yaml') : resolve(cwd, policy)
   const text = await readFile(policyFile, 'utf8').catch(() => undefined)
-  if (text === undefined) return { ok: false, problems: [`${policyFile} cannot be read`] }
+  if (text === undefined)
+    return { ok: false, problems: [`${policyFile} cannot be read; --policy says where it is`] }
   const loaded = loadPolicy(text)
   if (!loaded.ok) {
     const problems = loaded.problems.map(({ line = 1, column = 1, message }) =>
@@ -39,7 +41,7 @@ export async function readInputs(
   }
   const topology = parseTopology(topologyFile, await readFile(topologyFile, 'utf8'))
   if (!topology.ok) return { ok: false, problems: topology.problems.map(problemText) }
-  const settings = await readSettings({ flags: {}, env: process.env, cwd: projectRoot })
+  const settings = await readSettings({ flags: {}, env: privateEnv(process.env), cwd: projectRoot })
   if (!settings.ok) return settings
   return {
     ok: true,

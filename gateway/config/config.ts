@@ -5,7 +5,7 @@ import {
   defaults,
   fileKeys,
   fileSchema,
-  flagOf,
+  flagsOf,
   fromText,
   need,
   profileDefaults,
@@ -232,8 +232,10 @@ function foundSetting(
   file: FileSettings | undefined,
 ): Found | undefined {
   const base = sources.cwd
-  const flag = sources.flags[flagOf(key)]
-  if (flag !== undefined) return { value: fromText(key, flag), origin: `--${flagOf(key)}`, base, rank: 0 }
+  for (const flag of flagsOf(key)) {
+    const text = sources.flags[flag]
+    if (text !== undefined) return { value: fromText(key, text), origin: `--${flag}`, base, rank: 0 }
+  }
   for (const variable of variablesOf(key)) {
     const text = sources.env[variable]
     if (text !== undefined) return { value: fromText(key, text), origin: variable, base, rank: 1 }
@@ -268,7 +270,10 @@ async function readCredential(
   const seedFile = values['nats.nkey_seed_file']
   const file = passwordFile ?? seedFile
   if (file === undefined)
-    return { ok: false, problem: `no credential for NATS: set one of ${credentialKeys.join(', ')}` }
+    return {
+      ok: false,
+      problem: `no credential for NATS: set one of ${credentialKeys.map((key) => variablesOf(key)[0]).join(', ')}, or its like in sluice.yaml (see sluice config show)`,
+    }
   try {
     const text = (await readFile(file, 'utf8')).trim()
     if (text === '') return { ok: false, problem: `${file} is empty` }

@@ -151,20 +151,25 @@ export const profileDefaults: Record<Setting<'profile'>, { [Key in SettingKey]?:
   standard: { 'approvals.require_binding': true },
 }
 
-/** `http.port` -> `http-port`. */
-export const flagOf = (key: SettingKey): string => key.replaceAll(/[._]/g, '-')
+/** What natscli calls what we have, too: its flag and its variable. */
+const natscli: { readonly [Key in SettingKey]?: { readonly flag: string; readonly variable: string } } = {
+  'nats.url': { flag: 'server', variable: 'NATS_URL' },
+  'nats.user': { flag: 'user', variable: 'NATS_USER' },
+  'nats.password': { flag: 'password', variable: 'NATS_PASSWORD' },
+  'nats.nkey_seed_file': { flag: 'nkey', variable: 'NATS_NKEY' },
+}
 
-/**
- * The variables that set a key, the first wins: ours, then the one that natscli has for it.
- */
+/** The flags that set a key, the first wins: ours (`http.port` -> `http-port`), then the one that natscli has for it. */
+export function flagsOf(key: SettingKey): string[] {
+  const other = natscli[key]
+  return [key.replaceAll(/[._]/g, '-'), ...(other === undefined ? [] : [other.flag])]
+}
+
+/** The variables that set a key, the first wins: ours, then the one that natscli has for it. */
 export function variablesOf(key: SettingKey): string[] {
+  const other = natscli[key]
   const own = `SLUICE_${key.replaceAll('.', '_').toUpperCase()}`
-  const natscli = {
-    'nats.url': 'NATS_URL',
-    'nats.user': 'NATS_USER',
-    'nats.password': 'NATS_PASSWORD',
-  } as const
-  return key in natscli ? [own, natscli[key as keyof typeof natscli]] : [own]
+  return [own, ...(other === undefined ? [] : [other.variable])]
 }
 
 /** sluice.yaml as a schema: the keys nested at their dots, all of them optional. */

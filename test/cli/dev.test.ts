@@ -60,8 +60,16 @@ describe('sluice dev', () => {
   })
 
   test('gives out a credential that works for everybody in the topology', async () => {
+    // Whatever the shell is set up for: the server is a private one, and so are the gateways' settings.
+    const elsewhere = {
+      NATS_URL: 'nats://127.0.0.1:1',
+      NATS_USER: 'nobody',
+      NATS_NKEY: '/nowhere',
+      SLUICE_NATS_NKEY_SEED: 'x',
+      SLUICE_CONFIG: '/nowhere',
+    }
     const { credentials, nats_url } = await (
-      await start(['--no-demo', '--http-port', '0', '--nats-port', '0'])
+      await start(['--no-demo', '--http-port', '0', '--nats-port', '0'], elsewhere)
     ).ready
     const topology = await demoTopology()
     const agents = topology.tenants.flatMap((tenant) => tenant.agents.map((agent) => agent.user))

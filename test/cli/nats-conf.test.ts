@@ -53,6 +53,12 @@ async function credentialFile(name: string, valueOf: (user: string) => string): 
 }
 
 describe('sluice nats conf', () => {
+  test('is one JSON object for programs', async () => {
+    const { code, out } = await conf('-o', 'json')
+    expect(code).toBe(0)
+    expect(JSON.parse(out)).toEqual({ conf: (await conf()).out })
+  })
+
   test('writes the nats.conf of this project, byte for byte', async () => {
     expect(natsConf(topology, demoNatsConf)).toBe(await readFile('nats.conf', 'utf8'))
     const said = await conf()

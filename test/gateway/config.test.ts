@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { loadConfig, readSettings, type ConfigSources } from '../../gateway/config/config.ts'
 import {
   defaults,
-  flagOf,
+  flagsOf,
   profileDefaults,
   secretKeys,
   settingKeys,
@@ -50,12 +50,20 @@ describe('settings', () => {
     )
   })
 
-  test('the variables of natscli set the connection, and ours win over them', async () => {
+  test('the variables and flags of natscli set the connection, and ours win over them', async () => {
     const env = { NATS_URL: 'nats://there:4222' }
     expect(await shown('nats.url', sources({ env }))).toMatchObject({
       value: 'nats://there:4222',
       origin: 'NATS_URL',
     })
+    for (const flag of ['server', 'nats-url'])
+      expect(await shown('nats.url', sources({ env, flags: { [flag]: 'nats://said:4222' } }))).toEqual({
+        key: 'nats.url',
+        value: 'nats://said:4222',
+        origin: `--${flag}`,
+      })
+    const nkey = { NATS_NKEY: '/etc/gateway.nk' }
+    expect(await shown('nats.nkey_seed_file', sources({ env: nkey }))).toMatchObject({ origin: 'NATS_NKEY' })
     const both = { ...env, SLUICE_NATS_URL: 'nats://here:4222' }
     expect(await shown('nats.url', sources({ env: both }))).toMatchObject({ origin: 'SLUICE_NATS_URL' })
   })
@@ -178,7 +186,7 @@ describe('settings', () => {
   })
 
   test('every setting has a flag and a variable of its own', () => {
-    expect(new Set(settingKeys.map(flagOf)).size).toBe(settingKeys.length)
+    expect(new Set(settingKeys.flatMap(flagsOf)).size).toBe(settingKeys.flatMap(flagsOf).length)
     expect(new Set(settingKeys.flatMap(variablesOf)).size).toBe(settingKeys.flatMap(variablesOf).length)
     const without = settingKeys.filter((key) => defaults[key] === undefined && !secretKeys.has(key))
     expect(without).toEqual([
