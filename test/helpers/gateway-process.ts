@@ -105,7 +105,10 @@ async function compile(): Promise<string> {
 function fingerprint(): string {
   const hash = createHash('sha256')
   for (const folder of sources)
-    for (const file of readdirSync(join(projectRoot, folder)).toSorted()) {
+    for (const file of readdirSync(join(projectRoot, folder), {
+      recursive: true,
+      encoding: 'utf8',
+    }).toSorted()) {
       const { mtimeMs, size } = statSync(join(projectRoot, folder, file))
       hash.update(`${folder}/${file} ${mtimeMs} ${size}\n`)
     }
