@@ -10,7 +10,7 @@ import { parseTokens } from '../gateway/http/tokens-file.ts'
 import { parseTopology, type Topology } from '../gateway/config/topology.ts'
 import { problemText } from '../gateway/config/yaml-file.ts'
 import { configSources } from './config-arguments.ts'
-import { connectFailureCode } from './connect-failure.ts'
+import { connectFailureCode, connectFailureText } from './connect-failure.ts'
 import { exitCodes } from './exit-codes.ts'
 import { servingWords } from './serving-words.ts'
 
@@ -45,8 +45,8 @@ export async function run(args: string[]): Promise<number> {
   try {
     gateway = await startGateway(loaded.config)
   } catch (error) {
-    console.error(`sluice serve: ${error instanceof Error ? error.message : String(error)}`)
     const ours = error instanceof PolicyError || error instanceof UnsafeServer
+    console.error(`sluice serve: ${ours ? error.message : connectFailureText(error, loaded.config.nats)}`)
     return ours ? exitCodes.badConfiguration : connectFailureCode(error)
   }
   for (const { id, what } of gateway.accepted)
@@ -78,7 +78,10 @@ async function inputProblems(config: Config): Promise<string[]> {
     await readCertificate(http.tls).catch((error: Error) =>
       problems.push(`setting http.tls_*: ${error.message}`),
     )
-  await readKeys(keysFile).catch((error: Error) => problems.push(`setting keys: ${error.message}`))
+  await readKeys(keysFile).catch((error: NodeJS.ErrnoException) => {
+    const next = error.code === 'ENOENT' ? '; sluice provision --create-keys makes it' : ''
+    problems.push(`setting keys: ${error.message}${next}`)
+  })
   return problems
 }
 

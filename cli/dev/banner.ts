@@ -28,6 +28,7 @@ export function banner({ version, nats, inputs, ready, workers, notes }: BannerF
     '',
     'Try it, in another terminal:',
     '  npm run drill                    the whole story, step by step',
+    `  npx sluice job submit job.mcp-bridge.read.get_ticket --payload '{"id":"T-1"}' --wait --url ${api}`,
     ...natsRequest(ready),
     `  curl -sS -X POST ${api}/api/v1/jobs -H 'Content-Type: application/json' \\`,
     `    -d '{"topic":"job.mcp-bridge.write.update_ticket","risk_tags":["prod"]}'`,
@@ -42,5 +43,8 @@ function natsRequest({ nats_url: natsUrl, credentials }: Ready): string[] {
   const agent = credentials.find(({ role, publish }) => role === 'agent' && publish === 'job.')
   if (agent === undefined) return []
   const login = `--server ${natsUrl} --user ${agent.user} --password ${agent.password}`
-  return [`  nats ${login} req job.mcp-bridge.read.get_ticket '{"payload":{"id":"T-1"}}'`]
+  return [
+    '  # the same as an agent on the bus, if the nats command line is installed:',
+    `  nats ${login} req job.mcp-bridge.read.get_ticket '{"payload":{"id":"T-1"}}'`,
+  ]
 }

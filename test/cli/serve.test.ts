@@ -45,7 +45,7 @@ describe('sluice serve ends with a code that says who has to do something', () =
     ['a policy that does not load', { policy: 'bad.yaml' }, 78, /bad\.yaml:2:1: .*rulez.*rules/],
     ['a policy that is not there', { policy: 'none.yaml' }, 78, /none\.yaml/],
     ['a topology that is not there', { topology: 'none.yaml' }, 78, /none\.yaml cannot be read/],
-    ['a key file that is not there', { keys: 'none.json' }, 78, /setting keys: .*none\.json/],
+    ['a key file that is not there', { keys: 'none.json' }, 78, /setting keys: .*none\.json.*--create-keys/],
     ['profile dev on an address of the network', { 'http-host': '0.0.0.0' }, 78, /loopback only/],
     ['tokens in profile dev', { tokens: 'tokens.yaml' }, 78, /with tokens the profile is standard/],
     [
@@ -67,7 +67,12 @@ describe('sluice serve ends with a code that says who has to do something', () =
       78,
       /not a certificate with its key/,
     ],
-    ['no server', { 'nats-url': 'nats://127.0.0.1:1' }, 69, /sluice serve: /],
+    [
+      'no server',
+      { 'nats-url': 'nats://127.0.0.1:1' },
+      69,
+      /no NATS server answers at nats:\/\/127\.0\.0\.1:1;/,
+    ],
   ])('%s', async (_, settings, code, words) => {
     const ran = await serve(settings)
     expect(ran.stderr).toMatch(words)
@@ -75,6 +80,7 @@ describe('sluice serve ends with a code that says who has to do something', () =
   })
 
   test('a password that the server does not take', async () => {
-    expect((await serve({}, { SLUICE_NATS_PASSWORD: 'pwrong' })).code).toBe(77)
+    const ran = await serve({}, { SLUICE_NATS_PASSWORD: 'pwrong' })
+    expect([ran.code, ran.stderr]).toEqual([77, expect.stringContaining('does not let user gateway in')])
   })
 })
