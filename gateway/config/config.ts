@@ -216,9 +216,11 @@ async function readSettingsFile(
 /** What was found for each key. Of the ways to give the credential, only those said at the highest rank count. */
 function effective(sources: ConfigSources, file: FileSettings | undefined): Map<SettingKey, Found> {
   const all = new Map<SettingKey, Found>()
+  // What a file leaves unsaid is meant as if it stood in it: beside the file, wherever the command was started.
+  const base = file === undefined ? sources.cwd : dirname(file.file)
   for (const key of settingKeys) {
     const profile = all.get('profile')?.value === 'dev' ? 'dev' : 'standard'
-    const found = foundSetting(key, sources, file) ?? defaultSetting(key, profile, sources.cwd)
+    const found = foundSetting(key, sources, file) ?? defaultSetting(key, profile, base)
     if (found !== undefined) all.set(key, found)
   }
   const rank = Math.min(...credentialKeys.map((key) => all.get(key)?.rank ?? Infinity))

@@ -93,7 +93,7 @@ export const settingKeys = Object.keys(settingShapes) as SettingKey[]
 /** Values that are never shown. */
 export const secretKeys: ReadonlySet<SettingKey> = new Set(['nats.password', 'nats.nkey_seed'])
 
-/** Values that name a file: relative to sluice.yaml when they stand in it, else to the working directory. */
+/** Values that name a file: relative to sluice.yaml, if there is one; what a flag or a variable says, to the working directory. */
 export const fileKeys: ReadonlySet<SettingKey> = new Set([
   'nats.password_file',
   'nats.nkey_seed_file',

@@ -150,12 +150,19 @@ describe('settings', () => {
     ])
   })
 
-  test('files are looked for beside the file that names them, and else in the working directory', async () => {
+  test('files are looked for beside sluice.yaml, named there or not; what is said elsewhere, in the working directory', async () => {
+    expect((await shown('keys', sources()))?.value).toBe(join(folder.path, 'keys.json'))
     await mkdir(join(folder.path, 'etc'))
     await writeFile(join(folder.path, 'etc', 'sluice.yaml'), 'policy: mine.yaml\n')
-    const from = sources({ flags: { config: 'etc/sluice.yaml', topology: 'here.yaml' } })
+    const flags = { config: 'etc/sluice.yaml', topology: 'here.yaml' }
+    const from = sources({ flags, env: { SLUICE_TOKENS: 'tokens.yaml' } })
     expect((await shown('policy', from))?.value).toBe(join(folder.path, 'etc', 'mine.yaml'))
+    expect(await shown('keys', from)).toMatchObject({
+      value: join(folder.path, 'etc', 'keys.json'),
+      origin: 'default',
+    })
     expect((await shown('topology', from))?.value).toBe(join(folder.path, 'here.yaml'))
+    expect((await shown('tokens', from))?.value).toBe(join(folder.path, 'tokens.yaml'))
   })
 
   test('secrets are read from their files and never shown', async () => {
