@@ -19,7 +19,7 @@ record names the snapshot that decided.
     const { status, body } = await (await call.gateway()).call('GET', path)
     if (status !== 200) return refused(call, { status, body })
     if (call.json) call.terminal.out(JSON.stringify(body))
-    else if (snapshot !== undefined) call.terminal.out(String(body['policy']))
+    else if (snapshot !== undefined) call.terminal.out(textOf(String(body['policy'])))
     else {
       const now = body['policy_snapshot']
       for (const one of [now, ...(body['snapshots'] as unknown[]).filter((other) => other !== now)])
@@ -27,6 +27,13 @@ record names the snapshot that decided.
     }
     return exitCodes.ok
   },
+}
+
+/** A policy of several files is kept as the list of their texts, and no policy file is a list. */
+function textOf(kept: string): string {
+  if (!kept.startsWith('[')) return kept
+  const files = JSON.parse(kept) as string[]
+  return files.map((text, at) => `# file ${at + 1} of ${files.length}\n${text}`).join('\n')
 }
 
 export const policyRollback: Subcommand = {

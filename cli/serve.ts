@@ -3,6 +3,7 @@ import { access, constants, readFile } from 'node:fs/promises'
 import { loadConfig, type Config } from '../gateway/config/config.ts'
 import { startGateway, type Gateway } from '../gateway/gateway.ts'
 import { readKeys } from '../gateway/config/keys.ts'
+import { filesOf } from '../gateway/config/settings.ts'
 import { PolicyError } from '../gateway/policies/file.ts'
 import { UnsafeServer } from '../gateway/nats/start-check.ts'
 import { readCertificate } from '../gateway/http/tls.ts'
@@ -64,9 +65,10 @@ export async function run(args: string[]): Promise<number> {
 async function inputProblems(config: Config): Promise<string[]> {
   const { policyFile, topologyFile, keysFile, tokensFile, http } = config
   const problems: string[] = []
-  await access(policyFile, constants.R_OK).catch(() =>
-    problems.push(`${policyFile} cannot be read; setting policy says where it is`),
-  )
+  for (const file of filesOf(policyFile))
+    await access(file, constants.R_OK).catch(() =>
+      problems.push(`${file} cannot be read; setting policy says where it is`),
+    )
   const text = await readFile(topologyFile, 'utf8').catch(() => undefined)
   if (text === undefined) problems.push(`${topologyFile} cannot be read; setting topology says where it is`)
   else {

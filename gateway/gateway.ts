@@ -156,8 +156,8 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     httpUrl: http.url,
     accepted,
     reload: async () => {
-      await http.reload()
-      await policies.reload()
+      // Each for itself: a certificate that cannot be read must not keep a policy out.
+      await Promise.all([http.reload(), policies.reload()])
     },
     stop: async () => {
       phase = 'draining'

@@ -29,7 +29,8 @@ export type ProblemCode =
   | 'policy-throttle'
   | 'policy-approval'
   | 'policy-overlay'
-  // A policy that is right and yet cannot come into force
+  // A policy that nobody could look at, or that is right and yet cannot come into force
+  | 'policy-unreadable'
   | 'policy-not-kept'
 
 /**

@@ -3,9 +3,9 @@ import { dirname, resolve } from 'node:path'
 
 import {
   defaults,
-  fileKeys,
   fileSchema,
   flagsOf,
+  fromFolder,
   fromText,
   need,
   profileDefaults,
@@ -43,6 +43,7 @@ export type Config = {
   }
   /** Who may call over HTTP; undefined: nobody, only the health routes are open. */
   tokensFile: string | undefined
+  /** One file, or several with commas between them. */
   policyFile: string
   topologyFile: string
   keysFile: string
@@ -100,7 +101,7 @@ export async function readSettings(sources: ConfigSources): Promise<Settings> {
       problems.push(`${found.origin}: ${key} ${parsed.error.issues[0]?.message ?? 'is not valid'}`)
       continue
     }
-    const value = fileKeys.has(key) ? resolve(found.base, String(parsed.data)) : parsed.data
+    const value = fromFolder(found.base, key, parsed.data)
     values[key] = value
     shown.push({ key, value: secretKeys.has(key) ? hidden : value, origin: found.origin })
   }

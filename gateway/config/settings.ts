@@ -1,3 +1,5 @@
+import { resolve } from 'node:path'
+
 import { z } from 'zod'
 
 import { patternProblem } from '../../policy/topic.ts'
@@ -94,7 +96,7 @@ export const settingKeys = Object.keys(settingShapes) as SettingKey[]
 export const secretKeys: ReadonlySet<SettingKey> = new Set(['nats.password', 'nats.nkey_seed'])
 
 /** Values that name a file: relative to sluice.yaml, if there is one; what a flag or a variable says, to the working directory. */
-export const fileKeys: ReadonlySet<SettingKey> = new Set([
+const fileKeys: ReadonlySet<SettingKey> = new Set([
   'nats.password_file',
   'nats.nkey_seed_file',
   'http.tls_cert_file',
@@ -192,4 +194,16 @@ export function fromText(key: SettingKey, text: string): unknown {
   if (kind === 'boolean') return text === 'true' ? true : text === 'false' ? false : text
   if (kind === 'array') return text === '' ? [] : text.split(',').map((part) => part.trim())
   return text
+}
+
+/** The value of a setting that was said in a folder: files that are not absolute begin there. */
+export function fromFolder(folder: string, key: SettingKey, value: unknown): unknown {
+  if (!fileKeys.has(key)) return value
+  const files = key === 'policy' ? filesOf(String(value)) : [String(value)]
+  return files.map((file) => resolve(folder, file)).join(',')
+}
+
+/** The files of a policy, which is named by all of them: `base.yaml,acme.yaml`. */
+export function filesOf(policy: string): readonly string[] {
+  return policy.split(',').map((file) => file.trim())
 }

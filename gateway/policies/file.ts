@@ -1,14 +1,16 @@
 import { readFile } from 'node:fs/promises'
-import { loadPolicy } from '../../policy/load.ts'
+import { loadPolicyFiles, type PolicySource } from '../../policy/load.ts'
 import type { Problem } from '../../policy/problem.ts'
 import type { Policy } from '../../policy/rule.ts'
+import { keptText } from './kept-text.ts'
 import { loadPolicyBeside } from './load.ts'
+import { filesOf } from '../config/settings.ts'
 import { watchFiles } from '../config/watched-files.ts'
 
-/** A policy and the text that it was made of. */
+/** A policy and the text that it was made of, as it is kept. */
 export type PolicyText = { readonly policy: Policy; readonly text: string }
 
-/** The newest policy of the file that loads. A file that stops loading changes nothing but what `reloadOk` says. */
+/** The newest policy of the files that loads. Files that stop loading change nothing but what `reloadOk` says. */
 export type PolicyFile = {
   current(): PolicyText
   reloadOk(): boolean
@@ -30,35 +32,38 @@ export class PolicyError extends Error {
   }
 }
 
-/** A policy that could not be kept is tried again after this. */
-const keepAgainMs = 30_000
+/** A policy that could not be kept is tried again after this, unless it is said otherwise. */
+const keepAgainMsUsual = 30_000
 
 /**
- * Loads the file and follows it. A policy comes into force only when `keep` has stored it, because nobody could read later what
+ * Loads a policy and follows its files, which are written with commas between them. A policy comes into force only when `keep` has stored it, because nobody could read later what
  * its decisions rest on.
  */
 export async function openPolicyFile(
   file: string,
   keep: (loaded: PolicyText) => Promise<void>,
   onChange: (change: PolicyChange) => void,
+  keepAgainMs = keepAgainMsUsual,
 ): Promise<PolicyFile> {
-  const text = await readFile(file, 'utf8')
-  const first = loadPolicy(text, file)
+  const files = filesOf(file)
+  const sources = await readSources(files)
+  const first = loadPolicyFiles(sources)
   if (!first.ok) throw new PolicyError(file, first.problems)
-  let current: PolicyText = { policy: first.policy, text }
+  let current: PolicyText = { policy: first.policy, text: keptText(sources) }
   let reloadOk = true
   let loading: Promise<void> = Promise.resolve()
   let again: NodeJS.Timeout | undefined
   const load = async (): Promise<void> => {
-    const newer = await readFile(file, 'utf8')
-    const loaded = await loadPolicyBeside([{ name: file, text: newer }])
     const refuse = (problems: readonly Problem[]): void => {
       reloadOk = false
       onChange({ type: 'refused', problems })
     }
+    const newer = await readSources(files).catch((error: NodeJS.ErrnoException) => error)
+    if (newer instanceof Error) return refuse([{ code: 'policy-unreadable', message: unreadable(newer) }])
+    const loaded = await loadPolicyBeside(newer)
     if (!loaded.ok) return refuse(loaded.problems)
     const { snapshot, sourceHash } = current.policy
-    const next: PolicyText = { policy: loaded.policy, text: newer }
+    const next: PolicyText = { policy: loaded.policy, text: keptText(newer) }
     if (loaded.policy.snapshot === snapshot && loaded.policy.sourceHash === sourceHash) {
       reloadOk = true
       return
@@ -81,12 +86,21 @@ export async function openPolicyFile(
     loading = next
     return next
   }
-  const watched = await watchFiles([file], () => reload().catch(() => void (reloadOk = false)))
+  const watched = await watchFiles(files, () => reload().catch(() => void (reloadOk = false)))
   const stop = (): void => {
     clearTimeout(again)
     watched.stop()
   }
   return { current: () => current, reloadOk: () => reloadOk, reload, stop }
+}
+
+function readSources(files: readonly string[]): Promise<readonly PolicySource[]> {
+  return Promise.all(files.map(async (name) => ({ name, text: await readFile(name, 'utf8') })))
+}
+
+/** The path is in the configuration; here its name would say nothing more. */
+function unreadable({ code = 'it failed' }: NodeJS.ErrnoException): string {
+  return `a file of the policy cannot be read: ${code}`
 }
 
 /** `policy.yaml:3:15: unknown decision 'denny' (did you mean 'deny'?)`. */
@@ -96,8 +110,10 @@ export function describe(
     readonly message: string
     readonly line?: number | undefined
     readonly column?: number | undefined
+    readonly file?: string | undefined
   },
 ): string {
-  const place = problem.line === undefined ? file : `${file}:${problem.line}:${problem.column ?? 1}`
+  const name = problem.file ?? file
+  const place = problem.line === undefined ? name : `${name}:${problem.line}:${problem.column ?? 1}`
   return `${place}: ${problem.message}`
 }

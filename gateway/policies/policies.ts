@@ -1,9 +1,11 @@
 import type { Policy } from '../../policy/load.ts'
+import type { Problem } from '../../policy/problem.ts'
 import type { Bus } from '../bus/bus.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { createPolicyStore, type Pointer, type PointerName, type PolicyStore } from './store.ts'
 import { openPolicyFile, type PolicyText } from './file.ts'
+import { sourcesOf } from './kept-text.ts'
 import { loadPolicyBeside } from './load.ts'
 import { auditPolicySubject } from '../subjects.ts'
 
@@ -66,24 +68,20 @@ export async function openPolicies(options: PoliciesOptions): Promise<Policies> 
       in_force: active === undefined,
     })
   }
-  const refusedFile = async (problems: readonly { message: string }[]): Promise<void> => {
+  const refusedFile = async (problems: readonly Problem[]): Promise<void> => {
     const { snapshot } = policies.current()
     log.error({ problems: problems.length, policy: snapshot }, 'policy refused, the last good one stays')
     await note('sluice.policy.rejected.v1', {
       policy_snapshot: snapshot,
       problems: problems
         .slice(0, 5)
-        .map(({ message, ...at }: { message: string; line?: number; column?: number }) => ({
-          message,
-          line: at.line,
-          column: at.column,
-        })),
+        .map(({ message, line, column, file: name }) => ({ message, file: name, line, column })),
     })
   }
   const stored = async (snapshot: string): Promise<Policy | undefined> => {
     const text = await store?.text(snapshot)
     if (text === undefined) return undefined
-    const loaded = await loadPolicyBeside([{ text }])
+    const loaded = await loadPolicyBeside(sourcesOf(text))
     // A text that no longer means what its key says would be another policy under an old name.
     return loaded.ok && loaded.policy.snapshot === snapshot ? loaded.policy : undefined
   }

@@ -163,6 +163,10 @@ describe('settings', () => {
     })
     expect((await shown('topology', from))?.value).toBe(join(folder.path, 'here.yaml'))
     expect((await shown('tokens', from))?.value).toBe(join(folder.path, 'tokens.yaml'))
+    await writeFile(join(folder.path, 'etc', 'sluice.yaml'), 'policy: base.yaml, /over/acme.yaml\n')
+    expect((await shown('policy', from))?.value).toBe(
+      `${join(folder.path, 'etc', 'base.yaml')},/over/acme.yaml`,
+    )
   })
 
   test('secrets are read from their files and never shown', async () => {

@@ -1,5 +1,5 @@
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
 import type { Config } from '../../gateway/config/config.ts'
@@ -150,23 +150,82 @@ test('a policy larger than a message is kept in parts and comes back whole', asy
   expect(sha256Hex(kept)).toBe(sha256Hex(large))
 })
 
-test('a policy that cannot be kept does not come into force', async () => {
+test('a policy that cannot be kept does not come into force, and is tried again until it can', async () => {
   const folder = await scratchFolder()
   const path = join(folder.path, 'policy.yaml')
   await writeFile(path, first)
   const changes: PolicyChange[] = []
+  let room = false
   const file = await openPolicyFile(
     path,
-    () => Promise.reject(new Error('the bucket takes nothing')),
+    () => (room ? Promise.resolve() : Promise.reject(new Error('the bucket takes nothing'))),
     (change) => changes.push(change),
+    10,
   )
-  file.stop()
   await writeFile(path, second(first))
-  await file.reload()
+  await until(() => changes.length > 1)
   expect(file.current().text).toBe(first)
   expect(file.reloadOk()).toBe(false)
-  expect(changes).toEqual([
-    { type: 'refused', problems: [{ code: 'policy-not-kept', message: 'the bucket takes nothing' }] },
-  ])
+  expect(changes[0]).toEqual({
+    type: 'refused',
+    problems: [{ code: 'policy-not-kept', message: 'the bucket takes nothing' }],
+  })
+  room = true
+  await until(() => file.reloadOk())
+  expect(file.current().text).toBe(second(first))
+  expect(changes.at(-1)).toMatchObject({ type: 'loaded' })
+  file.stop()
   await folder.remove()
+})
+
+test('a policy file that is gone is told like one that does not load, and the last good policy stays', async () => {
+  const refusedBefore = (await events('sluice.policy.rejected.v1')).length
+  const { policy_snapshot: before } = (await apis[0]?.('GET', '/api/v1/policy/snapshots'))?.body ?? {}
+  const text = await readFile(config.policyFile, 'utf8')
+  await rm(config.policyFile)
+  const told = await until(async () => {
+    const refused = await events('sluice.policy.rejected.v1')
+    return refused.length > refusedBefore ? refused.at(-1) : undefined
+  })
+  expect(told).toMatchObject({
+    policy_snapshot: before,
+    problems: [{ message: 'a file of the policy cannot be read: ENOENT' }],
+  })
+  expect((await apis[0]?.('GET', '/api/v1/policy/snapshots'))?.body['policy_snapshot']).toBe(before)
+  await writeFile(config.policyFile, text)
+  await until(
+    async () => !JSON.stringify((await apis[0]?.('GET', '/readyz?verbose'))?.body).includes('stale'),
+  )
+})
+
+test('a policy of several files is followed in all of them, kept whole, and can be gone back to', async () => {
+  const base = await readFile(config.policyFile, 'utf8')
+  const overlay = join(dirname(config.policyFile), 'overlay.yaml')
+  const asking = `version: v1
+overlay: {tenants: [default]}
+rules:
+  - {id: ask-for-reads, match: {topics: ["job.mcp-bridge.read.*"]}, decision: require_approval}
+`
+  await writeFile(overlay, asking)
+  const policyFile = `${config.policyFile},${overlay}`
+  const gateway = await startGateway({ ...config, gateway: 'test-3', policyFile })
+  const api = apiOf(gateway.httpUrl)
+  const decided = async () =>
+    (await api('POST', '/api/v1/policy/evaluate', { job: { topic: 'job.mcp-bridge.read.x' } })).body
+  const asked = await decided()
+  expect(asked).toMatchObject({ decision: { type: 'REQUIRE_APPROVAL', rule_id: 'ask-for-reads' } })
+  const snapshot = String((await api('GET', '/api/v1/policy/snapshots')).body['policy_snapshot'])
+  const kept = await api('GET', `/api/v1/policy/snapshots/${snapshot}`)
+  expect(JSON.parse(String(kept.body['policy']))).toEqual([base, asking])
+  await writeFile(overlay, asking.replace('require_approval', 'deny'))
+  await until(async () => JSON.stringify(await decided()).includes('"DENY"'))
+  const rolled = await api('POST', '/api/v1/policy/rollback', {
+    snapshot,
+    reason: 'to see that it goes back',
+  })
+  expect(rolled.status).toBe(200)
+  expect(await decided()).toMatchObject({ decision: { rule_id: 'ask-for-reads' } })
+  await allDecideBy(snapshot)
+  await api('POST', '/api/v1/policy/rollback', { snapshot: null, reason: 'enough' })
+  await gateway.stop()
 })
