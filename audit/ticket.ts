@@ -24,6 +24,7 @@ export type TicketProblem =
   | 'malformed-ticket'
   | 'unknown-key'
   | 'bad-signature'
+  | 'altered-tenant'
   | 'altered-body'
   | 'altered-constraints'
   | 'past-deadline'
@@ -61,6 +62,9 @@ export function verifyDispatch(
   if (Object.values(dispatched).some((value) => value === '')) return 'missing-header'
   const problem = verifyTicket(message.header('Sluice-Ticket'), dispatched, keys)
   if (problem !== undefined) return problem
+  // The job id begins with it, so it needs no place of its own in what is signed.
+  const tenant = dispatched.job.slice(0, dispatched.job.indexOf('.'))
+  if (message.header('Sluice-Tenant') !== tenant) return 'altered-tenant'
   const salt = Buffer.from(message.header('Sluice-Job-Salt'), 'hex')
   if (jobHash(salt, dispatched.topic, message.body) !== dispatched.job_hash) return 'altered-body'
   if (!constraintsMatch(message.header('Sluice-Constraints'), dispatched.constraints_hash))
@@ -83,7 +87,11 @@ export function admitDispatch(
 ): Refused | undefined {
   const problem = verifyDispatch(message, keys, nowMs)
   if (problem !== undefined) return problem
-  for (const [name, untilMs] of seen) if (untilMs < nowMs) seen.delete(name)
+  // The oldest stand first. One whose deadline is late keeps some behind it for a while; to look at all each time is dear.
+  for (const [name, untilMs] of seen) {
+    if (untilMs >= nowMs) break
+    seen.delete(name)
+  }
   const name = `${message.header('Sluice-Job')} ${message.header('Sluice-Attempt')}`
   if (seen.has(name)) return 'replayed'
   seen.set(name, Date.parse(message.header('Sluice-Deadline')))

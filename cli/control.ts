@@ -10,6 +10,7 @@ type Shown = {
   readonly by: string
   readonly reason: string
   readonly stopped_at: string
+  readonly warning?: string
 }
 
 const list: Subcommand = {
@@ -70,6 +71,7 @@ async function order(call: Call, path: string, body: object): Promise<number> {
   const shown = reply.body as unknown as Shown
   if (call.json) call.terminal.out(JSON.stringify(shown))
   else for (const line of tableText(rows([shown]))) call.terminal.out(line)
+  if (shown.warning !== undefined) call.terminal.err(shown.warning)
   return exitCodes.ok
 }
 

@@ -126,6 +126,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     'WORK',
     'QUARANTINE',
     ...intakes(topology).map(([stream]) => stream),
+    ...topology.pools.map(({ name }) => resultsStream(name)),
   ])
   const opened = openQueries(io)
   queries = opened

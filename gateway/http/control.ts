@@ -29,7 +29,7 @@ async function order(io: Io, c: Context, verb: 'stop' | 'resume'): Promise<Respo
   if (!body.ok) return body.response
   const caller = callerOf(c)
   const operator = { by: caller.principal, mayNot: (covered: StopScope) => notHis(caller, covered) }
-  const done = await carryOutOrder(io.control, verb, body.value, operator)
+  const done = await carryOutOrder(io, verb, body.value, operator)
   return done.ok ? c.json(done.stop) : sendProblem(c, done.problem)
 }
 

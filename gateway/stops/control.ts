@@ -23,7 +23,8 @@ export type Control = {
   /** How long stops have held the job since `fromMs`. */
   heldMs(job: Stoppable, fromMs: number, nowMs: number): number
   stops(): readonly Stop[]
-  stop(order: Order): Promise<Stop>
+  /** `too-many`: there is no room for another one. */
+  stop(order: Order): Promise<Stop | 'too-many'>
   /** One stage on: `draining` lets go on what waits, `resumed` takes new jobs again. Undefined: there is no such stop. */
   resume(wish: Resumption): Promise<Stop | undefined>
   close(): void
@@ -54,6 +55,9 @@ const leaseMs = 600
 const keptMs = 31 * 24 * 3_600_000
 /** So many may hold at once. All of them together must fit into one message. */
 const stopsMax = 300
+/** Of them those of tenants, and of one tenant: whoever may stop one tenant must not take the room of the others, nor of everybody's. */
+const stopsOfTenantsMax = 250
+const stopsOfTenantMax = 50
 /** Of lifted ones the newest stay: to stop must be possible however often it was done before. */
 const liftedMax = 200
 /** An order that has stood for so long without its record belongs to a gateway that died, or was stopped, in between. */
@@ -107,6 +111,7 @@ export async function openControl(
       const at_ms = nowMs()
       const id = shortHash(order.key ?? `${JSON.stringify(scope)}:${at_ms}:${by}`)
       const stop = await store(stops, { id, scope, by, reason, at_ms })
+      if (stop === undefined) return 'too-many'
       if (stop.recorded_at_ms !== undefined) return stop
       return putStopOnRecord(stop).catch((error: unknown) => {
         onError(error)
@@ -126,18 +131,31 @@ export async function openControl(
   }
 }
 
-/** Stores the order, unless it stands there already; the stored one counts. */
-async function store(stops: Stops, stop: Stop): Promise<Stop> {
+/** Stores the order, unless it stands there already; the stored one counts. Undefined: there is no room for it. */
+async function store(stops: Stops, stop: Stop): Promise<Stop | undefined> {
+  let full = false
   await stops.change((now) => {
     if (now.some(({ id }) => id === stop.id)) return now
     const holding = now.filter((one) => one.resumed_at_ms === undefined)
-    if (holding.length >= stopsMax) throw new BusError('too many stops: resume some first')
+    full = !hasRoom(holding, tenantOf(stop))
+    if (full) return now
     const gone = now.filter(({ resumed_at_ms: at }) => at !== undefined && at > stop.at_ms - keptMs)
     const kept = new Set([...holding, ...gone.slice(-liftedMax)])
     return [...now.filter((one) => kept.has(one)), stop]
   })
-  return stops.all().find(({ id }) => id === stop.id) ?? stop
+  return full ? undefined : (stops.all().find(({ id }) => id === stop.id) ?? stop)
 }
+
+function hasRoom(holding: readonly Stop[], tenant: string | undefined): boolean {
+  if (holding.length >= stopsMax) return false
+  if (tenant === undefined) return true
+  const tenants = holding.map(tenantOf).filter((one) => one !== undefined)
+  return (
+    tenants.length < stopsOfTenantsMax && tenants.filter((one) => one === tenant).length < stopsOfTenantMax
+  )
+}
+
+const tenantOf = ({ scope }: Stop): string | undefined => ('tenant' in scope ? scope.tenant : undefined)
 
 const isDone = (stop: Stop, { stage }: Resumption): boolean =>
   stop.resumed_at_ms !== undefined || (stage === 'draining' && stop.draining_at_ms !== undefined)

@@ -50,7 +50,7 @@ async function answerTo(io: Io, refusals: Refusals, message: Heard): Promise<obj
   if (verb === 'list') return { stops: io.control.stops().map(shownStop) }
   const body = readBody(message.body)
   if (body === undefined) return invalidProblem('the body is not a JSON object')
-  const done = await carryOutOrder(io.control, verb, body, { by: operator, key, mayNot: () => undefined })
+  const done = await carryOutOrder(io, verb, body, { by: operator, key, mayNot: () => undefined })
   return done.ok ? done.stop : done.problem
 }
 

@@ -1,11 +1,24 @@
 import { z } from 'zod'
 import type { Stop, StopScope } from '../../policy/stop.ts'
 import { patternProblem } from '../../policy/topic.ts'
-import type { Control } from './control.ts'
-import { invalidProblem, noSuchThing, type ProblemDetails } from '../http/problem-details.ts'
+import type { Topology } from '../config/topology.ts'
+import type { Io } from '../io.ts'
+import {
+  invalidProblem,
+  noSuchThing,
+  unavailableProblem,
+  type ProblemDetails,
+} from '../http/problem-details.ts'
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'must be a name')
-const reason = z.string().min(1, 'must say why').max(1_000)
+const reasonBytesMax = 1_000
+/** In bytes as they are stored: all orders together must fit into one message, whoever writes them. */
+const reason = z
+  .string()
+  .min(1, 'must say why')
+  .refine((text) => Buffer.byteLength(JSON.stringify(text)) <= reasonBytesMax + 2, {
+    message: `must have at most ${reasonBytesMax} bytes as JSON`,
+  })
 const pattern = z.string().superRefine((text, context) => {
   const wrong = patternProblem(text)
   if (wrong !== undefined) context.addIssue({ code: 'custom', message: wrong })
@@ -40,7 +53,7 @@ export type Operator = {
 
 /** Carries out an order to the kill switch. HTTP and NATS take the same object and give the same answer. */
 export async function carryOutOrder(
-  control: Control,
+  { control, topology }: Pick<Io, 'control' | 'topology'>,
   verb: keyof typeof shapes,
   body: unknown,
   operator: Operator,
@@ -51,7 +64,9 @@ export async function carryOutOrder(
     const problem = operator.mayNot(order.data.scope)
     if (problem !== undefined) return { ok: false, problem }
     const { by, key } = operator
-    return { ok: true, stop: shownStop(await control.stop({ ...order.data, by, ...(key && { key }) })) }
+    const stop = await control.stop({ ...order.data, by, ...(key && { key }) })
+    if (stop === 'too-many') return { ok: false, problem: tooManyStops }
+    return { ok: true, stop: { ...shownStop(stop), ...unknownName(topology, order.data.scope) } }
   }
   const wish = shapes.resume.safeParse(body)
   if (!wish.success) return unreadable(wish.error)
@@ -65,6 +80,21 @@ export async function carryOutOrder(
 }
 
 export const noSuchStop = noSuchThing('there is no such stop or tenant')
+
+const tooManyStops = unavailableProblem('too many stops hold already: resume some first')
+
+/** An order is carried out whatever it names, because old jobs have old names; but a misspelt one must not go unnoticed. */
+function unknownName({ tenants }: Topology, covered: StopScope): { readonly warning?: string } {
+  if (covered.kind === 'all' || covered.kind === 'topic') return {}
+  const tenant = tenants.find(({ name: one }) => one === covered.tenant)
+  const missing =
+    tenant === undefined
+      ? `tenant ${covered.tenant}`
+      : covered.kind === 'agent' && !tenant.agents.some(({ name: one }) => one === covered.agent)
+        ? `agent ${covered.agent} of tenant ${covered.tenant}`
+        : undefined
+  return missing === undefined ? {} : { warning: `the topology knows no ${missing}: this may stop nothing` }
+}
 
 function unreadable({ issues: [issue] }: z.ZodError): OrderAnswer {
   const problem = invalidProblem(`${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'invalid'}`)

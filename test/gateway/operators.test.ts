@@ -61,27 +61,68 @@ test('the same words a second time are a second order', async () => {
   expect(second.id).not.toBe(first.id)
 })
 
-test('however often something was stopped and resumed before, it can be stopped again', async () => {
-  const scope = { kind: 'tenant', tenant: 'acme' }
+/** Changes what the gateways have stored about all orders. */
+async function plant(more: (holding: object[]) => object[]): Promise<void> {
   const bucket = await nats.connect('gateway')
   const before = await bucket.request(
     '$JS.API.STREAM.MSG.GET.KV_gov_control',
     JSON.stringify({ last_by_subj: '$KV.gov_control.stops' }),
   )
   const { data } = before.json<{ message: { data: string } }>().message
-  const holding = JSON.parse(Buffer.from(data, 'base64').toString()) as object[]
+  const stored = JSON.parse(Buffer.from(data, 'base64').toString()) as object[]
+  await bucket.request('$KV.gov_control.stops', JSON.stringify(more(stored)))
+}
+
+test('however often something was stopped and resumed before, it can be stopped again', async () => {
+  const scope = { kind: 'tenant', tenant: 'acme' }
   const at = Date.now()
   const lifted = Array.from({ length: 1_500 }, (_, n) => ({
     ...{ id: `old-${n}`, scope, by: 'demo-operator', reason: `round ${n}` },
     ...{ at_ms: at, recorded_at_ms: at, draining_at_ms: at, resumed_at_ms: at },
   }))
-  await bucket.request('$KV.gov_control.stops', JSON.stringify([...holding, ...lifted]))
+  await plant((holding) => [...holding, ...lifted])
   const last = await asked('stop', { scope, reason: 'the last one' })
   const { stops } = (await asked('list', {})) as unknown as { stops: Shown[] }
   expect(stops.at(-1)).toEqual(last)
   expect(stops.filter(({ id }) => id.startsWith('old-'))).toHaveLength(200)
   // Those that hold are never among those that go.
   expect(stops.filter(({ state }) => state === 'stopped').length).toBeGreaterThanOrEqual(3)
+})
+
+test('whoever stops one tenant again and again takes no room from others, and everything can still be stopped', async () => {
+  const at = Date.now()
+  const of = (tenant: string, n: number, more: object = {}): object => ({
+    ...{ id: `${tenant}-${n}`, scope: { kind: 'tenant', tenant }, by: 'demo-operator' },
+    // As long as a reason may be, and in the longest way to store it.
+    ...{ reason: '\u0001'.repeat(166), at_ms: at, recorded_at_ms: at, ...more },
+  })
+  const many = (count: number, tenant: string, more?: object): object[] =>
+    Array.from({ length: count }, (_, n) => of(tenant, n, more))
+  const lifted = many(200, 'old', { draining_at_ms: at, resumed_at_ms: at })
+  await plant(() => [...lifted, ...many(50, 'acme')])
+  const stop = (scope: object): Promise<Shown> => asked('stop', { scope, reason: '\u0001'.repeat(166) })
+  expect(await stop({ kind: 'agent', tenant: 'acme', agent: 'x' })).toMatchObject({ status: 503 })
+  expect(await stop({ kind: 'tenant', tenant: 'default' })).toMatchObject({ state: 'stopped' })
+  const others = ['a', 'b', 'c', 'd'].flatMap((tenant) => many(50, tenant))
+  await plant(() => [...lifted, ...many(50, 'acme'), ...others])
+  expect(await stop({ kind: 'tenant', tenant: 'default' })).toMatchObject({ status: 503 })
+  expect(await stop({ kind: 'all' })).toMatchObject({ state: 'stopped' })
+  expect(await stop({ kind: 'topic', pattern: 'job.free.>' })).toMatchObject({ state: 'stopped' })
+  const { stops } = (await asked('list', {})) as unknown as { stops: Shown[] }
+  expect(stops).toHaveLength(452)
+  const long = await asked('stop', { scope: { kind: 'all' }, reason: '\u0001'.repeat(167) })
+  expect(long).toMatchObject({ status: 400, code: 'invalid' })
+  await plant(() => [])
+})
+
+test('an order that names nobody is carried out, and says that it may have been meant otherwise', async () => {
+  const of = (scope: object): Promise<Shown & { warning?: string }> =>
+    asked('stop', { scope, reason: 'typo' })
+  const unknown = await of({ kind: 'tenant', tenant: 'acmee' })
+  expect(unknown).toMatchObject({ state: 'stopped', warning: expect.stringContaining('no tenant acmee') })
+  const nobody = await of({ kind: 'agent', tenant: 'acme', agent: 'suport-bot' })
+  expect(nobody.warning).toContain('no agent suport-bot of tenant acme')
+  expect((await of({ kind: 'agent', tenant: 'acme', agent: 'support-bot' })).warning).toBeUndefined()
 })
 
 test.each([

@@ -49,6 +49,8 @@ test('a worker verifies a dispatch with the recorded public key, and refuses eve
     /bad-signature|malformed-ticket/,
   )
   expect(altered({ 'Sluice-Ticket': '' })).toBe('malformed-ticket')
+  expect(altered({ 'Sluice-Tenant': 'acme' })).toBe('altered-tenant')
+  expect(altered({ 'Sluice-Tenant': '' })).toBe('altered-tenant')
   for (const name of ['Sluice-Job', 'Sluice-Attempt', 'Sluice-Deadline', 'Sluice-Decision', 'Sluice-Topic'])
     expect(altered({ [name]: `${one.headers?.get(name) ?? ''}1` })).toBe('bad-signature')
   expect(
