@@ -136,6 +136,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     queries: opened,
     refusals,
     ready: () => [...checks(io, watch, keyring, phase), acceptedCheck(accepted)],
+    measure: watch.look,
   }).catch(async (error: unknown) => {
     opened.close()
     await bus.close()

@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
-import { Hono, type Context, type Handler, type MiddlewareHandler } from 'hono'
+import { Hono, type Context, type MiddlewareHandler } from 'hono'
 import { every } from 'hono/combine'
 import { BusError } from '../bus/message.ts'
 import { accessOf, type Access } from './access.ts'
@@ -9,30 +9,17 @@ import { queryFlag } from './body.ts'
 import { controlRoutes } from './control.ts'
 import { doorOf } from './door.ts'
 import { plainPath, secureHeaders } from './guard.ts'
-import { healthRoutes, type ReadyCheck } from './health.ts'
+import { healthRoutes } from './health.ts'
 import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
 import { policyLiveRoutes } from './policy-live.ts'
 import { policyRoutes } from './policy.ts'
 import { problem } from './problem.ts'
+import type { HttpDeps, Route } from './route.ts'
 import { traceRoutes } from './traces.ts'
 import type { Io } from '../io.ts'
-import { NotCaughtUp, type Queries } from '../queries/queries.ts'
-import type { Refusals } from '../refusals.ts'
+import { NotCaughtUp } from '../queries/queries.ts'
 import type { Tokens } from './tokens.ts'
-
-/** What the API needs beside `io`. */
-export type HttpDeps = {
-  readonly queries: Queries
-  readonly refusals: Refusals
-  readonly ready: () => readonly ReadyCheck[]
-}
-
-/** One path and what each method on it does. */
-export type Route = {
-  readonly path: string
-  readonly methods: Readonly<Partial<Record<'GET' | 'POST', Handler>>>
-}
 
 /** All routes of the profile. Without tokens nobody can be told apart, and `standard` opens only what tells nothing. */
 export function createApp(io: Io, deps: HttpDeps, tokens: Tokens | undefined): Hono {

@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import type { Constraints } from '../../policy/constraints.ts'
 import { constraints } from '../../policy/schema-blocks.ts'
-import type { HttpDeps, Route } from './app.ts'
+import type { HttpDeps, Route } from './route.ts'
 import { queryFlag, queryNumber, readOptionalObject, type JsonObject } from './body.ts'
 import { callerOf, jobIdIn } from './caller.ts'
 import { problem } from './problem.ts'

@@ -1,9 +1,6 @@
-import type { HttpDeps, Route } from './app.ts'
+import type { HttpDeps, ReadyCheck, Route } from './route.ts'
 import { queryFlag } from './body.ts'
 import type { Io } from '../io.ts'
-
-/** One thing that must be true for the gateway to be of use, or that a reader of `/readyz?verbose` wants to know. */
-export type ReadyCheck = { readonly name: string; readonly ok: boolean; readonly detail: string }
 
 /** What a load balancer, a scraper and a supervisor ask; no payloads, no names of agents, so no guard. */
 export function healthRoutes(io: Io, deps: HttpDeps): readonly Route[] {
@@ -27,7 +24,10 @@ export function healthRoutes(io: Io, deps: HttpDeps): readonly Route[] {
     {
       path: '/metrics',
       methods: {
-        GET: async (c) => c.body(await io.metrics.text(), 200, { 'Content-Type': io.metrics.contentType }),
+        GET: async (c) => {
+          await deps.measure()
+          return c.body(await io.metrics.text(), 200, { 'Content-Type': io.metrics.contentType })
+        },
       },
     },
   ]

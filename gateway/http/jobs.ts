@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import type { Answer } from '../../audit/answer.ts'
 import { parseJob } from '../../policy/job.ts'
-import type { HttpDeps, Route } from './app.ts'
+import type { HttpDeps, Route } from './route.ts'
 import { queryFlag, queryNumber, readObject, readOptionalObject } from './body.ts'
 import { callerOf, jobIdIn, onlyAgent } from './caller.ts'
 import { problem } from './problem.ts'

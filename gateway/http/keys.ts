@@ -1,4 +1,4 @@
-import type { Route } from './app.ts'
+import type { Route } from './route.ts'
 import type { Io } from '../io.ts'
 
 const maxAgeSec = 60

@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { z } from 'zod'
 import { loadPolicy } from '../../policy/load.ts'
-import type { Route } from './app.ts'
+import type { Route } from './route.ts'
 import { callerOf } from './caller.ts'
 import { ordered } from './control.ts'
 import { problem } from './problem.ts'

@@ -3,14 +3,14 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import { createAdaptorServer } from '@hono/node-server'
 import type { Hono } from 'hono'
 import type { Config } from '../config/config.ts'
-import { createApp, type HttpDeps } from './app.ts'
-import type { ReadyCheck } from './health.ts'
+import { createApp } from './app.ts'
+import type { HttpDeps, ReadyCheck } from './route.ts'
 import { openCertificate, type Certificate } from './tls.ts'
 import type { Io } from '../io.ts'
 import { isLoopbackAddress } from './loopback.ts'
 import { openTokens, type Tokens } from './tokens.ts'
 
-export type { ReadyCheck } from './health.ts'
+export type { ReadyCheck } from './route.ts'
 
 export type HttpServer = {
   readonly url: string

@@ -1,4 +1,4 @@
-import type { HttpDeps, Route } from './app.ts'
+import type { HttpDeps, Route } from './route.ts'
 import { callerOf, reaches } from './caller.ts'
 import { problem } from './problem.ts'
 import type { Io } from '../io.ts'

@@ -1,5 +1,5 @@
 import type { Config } from '../../gateway/config/config.ts'
-import type { HttpDeps } from '../../gateway/http/app.ts'
+import type { HttpDeps } from '../../gateway/http/route.ts'
 import { openHttp, type HttpPatience, type HttpServer } from '../../gateway/http/server.ts'
 import type { Io } from '../../gateway/io.ts'
 import { createLog } from '../../gateway/log.ts'
@@ -23,6 +23,6 @@ export async function openFront(
     policy: (): object => ({ snapshot: 'none' }),
     bus: { connected: () => false },
   }
-  const deps = { ready: () => [], queries: { caughtUp: () => true } }
+  const deps = { ready: () => [], queries: { caughtUp: () => true }, measure: () => Promise.resolve() }
   return openHttp(io as unknown as Io, deps as unknown as HttpDeps, patience)
 }
