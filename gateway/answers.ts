@@ -1,5 +1,6 @@
 import { createHash, hash } from 'node:crypto'
 import { jobIdFromMessageId } from '../policy/job-id.ts'
+import type { Bus } from './bus/bus.ts'
 import type { Heard } from './bus/message.ts'
 import { answerAgain } from './duplicate.ts'
 import type { Io } from './io.ts'
@@ -11,7 +12,12 @@ import { parseSubmission } from './subjects.ts'
  */
 export type Answers = { readonly waiting: number }
 
-type Asker = { readonly reply: string }
+type Asker = {
+  readonly reply: string
+  readonly agent: string
+  readonly bytes: number
+  readonly timers: NodeJS.Timeout[]
+}
 
 /** Below this, copying the body costs less than a hash in two parts. */
 const copiedMax = 4_096
@@ -25,7 +31,10 @@ export function answerKey(subject: string, messageId: string, body: Uint8Array):
 
 /** Replies leave only for the server's own routed reply subjects: anything else could be aimed at somebody. */
 const routedReply = '_R_.'
-const answersMax = 100_000
+/** What is kept of the questions of one agent; who asks more is not answered, and nobody else notices. */
+const heldBytesMax = 16 * 1024 * 1024
+/** Beside its body a question costs about so much. */
+const askerBytes = 1_024
 
 const notDecided = {
   error: {
@@ -39,10 +48,13 @@ const notDecided = {
 /** A retry within the stream's dedupe window is not stored again; its answer stands on record already. */
 const lookAfterMs = 150
 
-/** Starts listening on both subjects. */
-export function openAnswers(io: Io): Answers {
-  const { bus } = io
+/**
+ * Starts listening on both subjects. `ear` is a connection of its own: it hears whatever agents send, also what their streams
+ * refuse, and when the server gives it up as too slow, decisions, records and orders to stop go on by the other one.
+ */
+export function openAnswers(io: Io, ear: Bus): Answers {
   const askers = new Map<string, Asker[]>()
+  const held = new Map<string, number>()
   let waiting = 0
 
   const take = (key: string, asker?: Asker): Asker | undefined => {
@@ -50,7 +62,11 @@ export function openAnswers(io: Io): Answers {
     const index = asker === undefined ? 0 : (queue?.indexOf(asker) ?? -1)
     const taken = index < 0 ? undefined : queue?.splice(index, 1)[0]
     if (queue?.length === 0) askers.delete(key)
-    if (taken !== undefined) waiting--
+    if (taken === undefined) return undefined
+    waiting--
+    held.set(taken.agent, (held.get(taken.agent) ?? 0) - taken.bytes)
+    // They hold the question, and an agent can ask faster than they run out.
+    for (const timer of taken.timers) clearTimeout(timer)
     return taken
   }
   const look = async (
@@ -60,24 +76,33 @@ export function openAnswers(io: Io): Answers {
     answer: object | undefined,
   ): Promise<void> => {
     const found = (await recorded(io, message).catch(() => undefined)) ?? answer
-    if (found !== undefined && take(key, asker) !== undefined) bus.publish(asker.reply, JSON.stringify(found))
+    // Whoever asked while the connection was another, or just before it was closed, is not there any more.
+    if (found !== undefined && take(key, asker) !== undefined && ear.connected())
+      ear.publish(asker.reply, JSON.stringify(found))
   }
-  bus.subscribe('job.>', 'answers', (message) => {
-    if (!message.reply.startsWith(routedReply) || waiting >= answersMax) return
+  ear.subscribe('job.>', 'answers', (message) => {
+    const submission = message.reply.startsWith(routedReply) ? parseSubmission(message.subject) : undefined
+    if (submission === undefined) return
+    const agent = `${submission.tenant}.${submission.agent}`
+    const bytes = message.body.length + askerBytes
+    const heldBytes = (held.get(agent) ?? 0) + bytes
+    if (heldBytes > heldBytesMax) return
+    held.set(agent, heldBytes)
     const messageId = message.header('Nats-Msg-Id')
     const key = answerKey(message.subject, messageId, message.body)
-    const asker: Asker = { reply: message.reply }
+    const asker: Asker = { reply: message.reply, agent, bytes, timers: [] }
     const queue = askers.get(key) ?? []
     queue.push(asker)
     askers.set(key, queue)
     waiting++
     const later = (delayMs: number, answer: object | undefined): void => {
-      setTimeout(() => queue.includes(asker) && void look(key, asker, message, answer), delayMs).unref()
+      asker.timers.push(setTimeout(() => void look(key, asker, message, answer), delayMs).unref())
     }
     if (messageId !== '') later(lookAfterMs, undefined)
     later(io.config.decisionTimeoutMs, notDecided)
   })
-  io.decisions.hear((said) => {
+  // On the same connection, so that no decision overtakes the question that it answers.
+  ear.subscribe('decision.>', undefined, (said) => {
     // Headers are read only when somebody here waits for an answer.
     if (waiting === 0) return
     const key = said.header('Sluice-Answer-Key')
@@ -88,7 +113,7 @@ export function openAnswers(io: Io): Answers {
       seq: Number(said.header('Sluice-Sequence')),
       duplicate: said.header('Sluice-Duplicate') === 'true',
     }
-    bus.publish(asker.reply, JSON.stringify({ ...place, ...JSON.parse(Buffer.from(said.body).toString()) }))
+    ear.publish(asker.reply, JSON.stringify({ ...place, ...JSON.parse(Buffer.from(said.body).toString()) }))
   })
   return {
     get waiting() {

@@ -17,7 +17,7 @@ import { intercept, type Owner } from './intercept.ts'
 import type { Io } from './io.ts'
 import { openKeyring, type Keyring } from './config/keyring.ts'
 import { createLimiter } from './limiter.ts'
-import { createLog } from './log.ts'
+import { createLog, type Log } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import { describe } from './policies/file.ts'
 import { openPolicies } from './policies/policies.ts'
@@ -73,7 +73,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const keyring = await openKeyring(config.keysFile, () => keysChanged())
   const { gateway, policyFile } = config
   const policies = await openPolicies({ file: policyFile, gateway, log, metrics, nowMs })
-  const connected = await connect(config, (event) => event !== 'ping' && log.info({ event }, 'bus'))
+  const connected = await connect(config, 'bus', log)
   const bus = keepRoom(replace.bus?.(connected) ?? connected)
   const accepted = await checkServer(bus, config, topology, nowMs, log).catch(async (error: unknown) => {
     await bus.close()
@@ -142,13 +142,14 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
     await bus.close()
     throw error
   })
-  openAnswers(io)
+  const ear = await connect(config, 'ear', log)
+  openAnswers(io, ear)
   openApprovers(io, refusals)
   openOperators(io, refusals)
   timers = await startTimers(io)
   const pulls = startPulls(io, refusals, watch)
   // Ready means that the server knows all subscriptions: a request before that would have no ear.
-  await bus.flush()
+  await Promise.all([bus.flush(), ear.flush()])
   phase = 'up'
   log.info(
     { http: http.url, policy: policies.current().snapshot, failMode: config.failMode },
@@ -172,7 +173,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
       policies.stop()
       keyring.stop()
       opened.close()
-      await bus.close()
+      await Promise.all([bus.close(), ear.close()])
     },
   }
 }
@@ -183,15 +184,16 @@ function readTopology(file: string, text: string): Topology {
   return parsed.value
 }
 
-function connect(config: Config, onStatus: (event: string) => void): Promise<Bus> {
+/** `use` is what the connection is for, as logs and the server's list of connections have it. */
+function connect(config: Config, use: 'bus' | 'ear', log: Log): Promise<Bus> {
   const { credential } = config.nats
   return connectBus({
     url: config.nats.url,
     user: config.nats.user,
     ...('password' in credential ? { password: credential.password } : { nkeySeed: credential.nkeySeed }),
     inboxPrefix: '_INBOX_gateway',
-    name: `sluice ${config.gateway}`,
-    onStatus,
+    name: use === 'bus' ? `sluice ${config.gateway}` : `sluice ${config.gateway} ${use}`,
+    onStatus: (event) => event !== 'ping' && log.info({ event }, use),
   })
 }
 
