@@ -32,7 +32,10 @@ export function withinApproved(
   approval: Pick<Approval, 'votes'>,
 ): Decision {
   const added = approval.votes.flatMap((vote) => vote.constraints ?? [])
-  const constraints = [decision.constraints, ...added].reduce(meetConstraints, shown)
+  const met = [decision.constraints, ...added].reduce(meetConstraints, shown)
+  // Without a limit on retries there are none: a policy that allows some by now gives them to nobody who was shown none.
+  const retries = Math.min(met?.max_retries ?? 0, shown?.max_retries ?? 0)
+  const constraints = met?.max_retries === undefined ? met : { ...met, max_retries: retries }
   return { ...decision, constraints }
 }
 

@@ -1,4 +1,4 @@
-import type { ApprovalItem } from '../gateway/queries/approvals.ts'
+import type { ApprovalItem } from '../gateway/queries/approval-item.ts'
 import { claimText } from './approval-text.ts'
 import { durationText } from './duration-text.ts'
 import { limitsText, stateText } from './job-text.ts'
@@ -80,29 +80,38 @@ function grounds({ reason, rule_id, risk_tier, job, constraints }: ApprovalItem)
   ]
 }
 
-/** The votes so far, and what is still needed. */
+/** The votes so far, what it takes in all, and how many more it takes of whom. */
 function standing(item: ApprovalItem, nowMs: number): Fact[] {
-  const { votes, demands, level, claim, resolution, resolved_at } = item
+  const { votes, demands, level, claim, resolution, resolved_at, lacks } = item
   const word = ({ by, decision, note }: ApprovalItem['votes'][number]): string =>
     `${by} ${decision === 'approve' ? 'approves' : 'rejects'}${note === '' ? '' : `: ${note}`}`
   const persons = level === 'critical' ? ', by two persons at least' : ''
+  const waits = resolved_at === undefined
   return [
     ['votes', votes.map(word).join('; ')],
-    [
-      'takes',
-      resolved_at === undefined
-        ? demands
-            .map(({ rule, thresholds }) => `${thresholds.map(threshold).join(' or ')} (${rule})`)
-            .join(', and ') + persons
-        : undefined,
-    ],
-    ['on it', resolved_at === undefined ? claimText(claim, nowMs) : undefined],
+    ['takes', waits ? rulesText(demands) + persons : undefined],
+    ['still takes', waits && votes.length > 0 && lacks !== undefined ? lackText(lacks) : undefined],
+    ['on it', waits ? claimText(claim, nowMs) : undefined],
     ['resolved', resolution === undefined ? resolved_at : word(resolution)],
   ]
 }
 
+type Lacks = NonNullable<ApprovalItem['lacks']>
+
+/** `2 of group ops (rule-a), and 1 of role admin (rule-b)`. */
+function rulesText(rules: Lacks['rules']): string {
+  return rules
+    .map(({ rule, thresholds }) => `${thresholds.map(threshold).join(' or ')} (${rule})`)
+    .join(', and ')
+}
+
+/** The rules may have enough votes, and level `critical` not enough persons. */
+function lackText({ persons, rules }: Lacks): string {
+  return rules.length === 0 ? `${persons} more, whoever it is` : rulesText(rules)
+}
+
 /** `2 of group ops`. */
-function threshold({ from, approve }: ApprovalItem['demands'][number]['thresholds'][number]): string {
+function threshold({ from, approve }: Lacks['rules'][number]['thresholds'][number]): string {
   switch (from.kind) {
     case 'anyone':
       return `${approve} of all approvers`

@@ -1,11 +1,13 @@
-import type { ApprovalItem } from '../gateway/queries/approvals.ts'
+import type { ApprovalItem } from '../gateway/queries/approval-item.ts'
 import { itemOf } from './approval-look.ts'
 import { cardText } from './approval-card.ts'
 import { exitCodes } from './exit-codes.ts'
-import { refused, type Call, type Subcommand } from './subcommand.ts'
+import { refused, UsageError, type Call, type Subcommand } from './subcommand.ts'
 import { visible } from './visible.ts'
 
 const options = { note: 'text', 'job-hash': 'text', 'policy-snapshot': 'text' } as const
+const limitsHelp = `
+  --constraints JSON      limits that you add, in the words of a policy: '{"max_runtime_sec": 5}'`
 const help = (verb: string, what: string): string => `usage: sluice approval ${verb} JOB_ID [--note TEXT]
 
 ${what}
@@ -17,8 +19,8 @@ happens (exit code 9).
 
 export const approvalApprove: Subcommand = {
   about: 'let a parked job run',
-  help: help('approve', 'Lets a parked job run, once, as it is.'),
-  options,
+  help: help('approve', 'Lets a parked job run, once, as it is.') + limitsHelp,
+  options: { ...options, constraints: 'text' },
   words: { min: 1, max: 1 },
   run: (call) => decide(call, 'approve'),
 }
@@ -65,6 +67,7 @@ async function decide(call: Call, decision: 'approve' | 'reject'): Promise<numbe
     note: text['note'] ?? '',
     job_hash: text['job-hash'] ?? item.job_hash,
     policy_snapshot: text['policy-snapshot'] ?? item.policy_snapshot,
+    ...(text['constraints'] === undefined ? {} : { constraints: jsonIn(text['constraints']) }),
   }
   const reply = await gateway.call('POST', `/api/v1/approvals/${encodeURIComponent(id)}/${decision}`, {
     body,
@@ -80,4 +83,13 @@ async function decide(call: Call, decision: 'approve' | 'reject'): Promise<numbe
     )
   }
   return exitCodes.ok
+}
+
+/** What is in it is looked at by the gateway, so that a limit nobody knows is refused the same everywhere. */
+function jsonIn(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new UsageError('--constraints is a JSON object')
+  }
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ApprovalItem } from '../gateway/queries/approvals.ts'
+import type { ApprovalItem } from '../gateway/queries/approval-item.ts'
 import { cardText } from './approval-card.ts'
 import { approvalsText } from './approval-text.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -8,17 +8,21 @@ import { refused, UsageError, type Call, type Subcommand } from './subcommand.ts
 
 export const approvalList: Subcommand = {
   about: 'what waits for a person',
-  help: `usage: sluice approval ls [--all] [--limit N]
+  help: `usage: sluice approval ls [--mine | --all] [--limit N]
 
 Lists the jobs that wait for a person, the longest wait first.
 
+  --mine            only those about which you can decide and have not yet
   --all             also what is resolved, the newest first
   --limit N         at most so many (default 100)`,
-  options: { all: 'flag', limit: 'text' },
+  options: { all: 'flag', limit: 'text', mine: 'flag' },
   words: { min: 0, max: 0 },
   run: async (call) => {
     const limit = limitOf(call)
-    const listed = await list(await call.gateway(), call.flags.has('all'), limit)
+    const [all, mine] = [call.flags.has('all'), call.flags.has('mine')]
+    if (all && mine) throw new UsageError('--mine is only about what waits: leave out --all')
+    const which = all ? 'include_resolved=true' : mine ? 'mine=true' : 'include_resolved=false'
+    const listed = await list(await call.gateway(), which, limit)
     if (!listed.ok) return refused(call, listed.reply)
     if (call.json) call.terminal.out(JSON.stringify({ items: listed.items }))
     else if (listed.items.length === 0) call.terminal.err('nothing waits for a person')
@@ -54,7 +58,8 @@ export const approvalWatch: Subcommand = {
   about: 'show each new approval as it comes',
   help: `usage: sluice approval watch
 
-Shows what waits now and then each new approval, until Ctrl-C. With -o json one line each.
+Shows what waits now and then each new approval, and those that somebody has claimed or voted on since, until
+Ctrl-C. With -o json one line each.
 `,
   options: {},
   words: { min: 0, max: 0 },
@@ -91,8 +96,9 @@ async function watch(call: Call): Promise<number> {
   return exitCodes.ok
 }
 
-/** A job that was parked again is asked for again. */
-const keyOf = (item: ApprovalItem): string => `${item.job_id} ${item.requested_at}`
+/** A job that was parked again is asked for again; who is on it, and who has voted, is news as well. */
+const keyOf = ({ job_id, requested_at, claim, votes }: ApprovalItem): string =>
+  `${job_id} ${requested_at} ${claim?.at ?? ''} ${votes.length}`
 
 function tell({ json, terminal }: Call, item: ApprovalItem): void {
   if (json) return terminal.out(JSON.stringify(item))
@@ -107,11 +113,11 @@ type Listed =
   | { readonly ok: true; readonly items: ApprovalItem[]; readonly more: boolean }
   | { readonly ok: false; readonly reply: Reply }
 
-async function list(gateway: GatewayClient, all: boolean, limit: number): Promise<Listed> {
+async function list(gateway: GatewayClient, which: string, limit: number): Promise<Listed> {
   const items: ApprovalItem[] = []
   let cursor = ''
   while (items.length < limit) {
-    const query = `include_resolved=${all}&limit=${Math.min(pageMax, limit - items.length)}${cursor}`
+    const query = `${which}&limit=${Math.min(pageMax, limit - items.length)}${cursor}`
     const reply = await gateway.call('GET', `/api/v1/approvals?${query}`)
     if (reply.status !== 200) return { ok: false, reply }
     const page = reply.body as unknown as Page

@@ -1,4 +1,4 @@
-import type { ApprovalItem } from '../gateway/queries/approvals.ts'
+import type { ApprovalItem } from '../gateway/queries/approval-item.ts'
 import { durationText } from './duration-text.ts'
 import { tableText } from './table-text.ts'
 import type { Terminal } from './terminal.ts'

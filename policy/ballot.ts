@@ -17,6 +17,42 @@ export function mayVote(demands: Demands, person: string, membership: Membership
   return demands.some(({ thresholds }) => thresholds.some((one) => isFrom(one, person, membership)))
 }
 
+/** What is missing until a job may run. */
+export type Lacking = {
+  /** So many more persons must approve, whoever they are. */
+  readonly persons: number
+  /** For each rule that is not satisfied yet, the ways to do it: `approve` more of `from`. */
+  readonly rules: readonly {
+    readonly rule: string
+    readonly thresholds: readonly Pick<Threshold, 'from' | 'approve'>[]
+  }[]
+}
+
+/** Nothing is missing once every rule that asks has one of its thresholds reached, at level `critical` by two persons. */
+export function lacking(
+  demands: Demands,
+  ballots: readonly Ballot[],
+  membership: Membership,
+  level: ApprovalLevel,
+): Lacking {
+  const rules = demands
+    .map(({ rule, thresholds }) => ({
+      rule,
+      thresholds: thresholds.map((one) => ({
+        from: one.from,
+        approve: Math.max(0, one.approve - count(one, 'approve', ballots, membership)),
+      })),
+    }))
+    .filter(({ thresholds }) => thresholds.every(({ approve }) => approve > 0))
+  const approvers = new Set(
+    ballots
+      .filter(({ by, decision }) => decision === 'approve' && mayVote(demands, by, membership))
+      .map(({ by }) => by),
+  )
+  const ofRules = rules.map(({ thresholds }) => Math.min(...thresholds.map(({ approve }) => approve)))
+  return { persons: Math.max(0, personsAtLeast[level] - approvers.size, ...ofRules), rules }
+}
+
 /**
  * What the votes so far come to. Every rule that asks for approval must have one of its thresholds reached; one rule whose
  * threshold of refusals is reached rejects the job, whatever the others say. At level `critical` it takes two persons, whatever the
@@ -28,22 +64,21 @@ export function tally(
   membership: Membership,
   level: ApprovalLevel,
 ): 'approved' | 'rejected' | 'open' {
-  const count = (threshold: Threshold, decision: Ballot['decision']): number =>
-    ballots.filter((ballot) => ballot.decision === decision && isFrom(threshold, ballot.by, membership))
-      .length
   const rejected = demands.some(({ thresholds }) =>
-    thresholds.some((one) => count(one, 'reject') >= one.deny),
+    thresholds.some((one) => count(one, 'reject', ballots, membership) >= one.deny),
   )
   if (rejected) return 'rejected'
-  const approved = demands.every(({ thresholds }) =>
-    thresholds.some((one) => count(one, 'approve') >= one.approve),
-  )
-  const approvers = new Set(
-    ballots
-      .filter(({ by, decision }) => decision === 'approve' && mayVote(demands, by, membership))
-      .map(({ by }) => by),
-  )
-  return approved && approvers.size >= personsAtLeast[level] ? 'approved' : 'open'
+  return lacking(demands, ballots, membership, level).persons === 0 ? 'approved' : 'open'
+}
+
+function count(
+  threshold: Threshold,
+  decision: Ballot['decision'],
+  ballots: readonly Ballot[],
+  membership: Membership,
+): number {
+  return ballots.filter((ballot) => ballot.decision === decision && isFrom(threshold, ballot.by, membership))
+    .length
 }
 
 const personsAtLeast: Readonly<Record<ApprovalLevel, number>> = { normal: 1, high: 1, critical: 2 }

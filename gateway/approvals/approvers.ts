@@ -1,6 +1,6 @@
-import { invalidProblem, resolveProblem } from '../http/problem-details.ts'
+import { resolveProblem } from '../http/problem-details.ts'
 import type { Heard } from '../bus/message.ts'
-import { parseAsked } from '../command.ts'
+import { parseAsked } from './wish.ts'
 import type { Io } from '../io.ts'
 import type { Refusals } from '../refusals.ts'
 import { claim, resolve, type Resolved } from '../resolve.ts'
@@ -28,19 +28,11 @@ async function decideOn(io: Io, refusals: Refusals, message: Heard): Promise<obj
   if (!io.topology.approvers.includes(subject.approver))
     return resolveProblem('not_found', 'no such approver in the topology')
   const asked = parseAsked(message.body)
-  if (typeof asked === 'string') return invalidProblem(asked)
-  const { decision, note } = asked
-  const who = { job: subject.job, by: subject.approver, via: 'nats', note } as const
+  if ('status' in asked) return asked
+  const { decision, ...said } = asked
+  const who = { job: subject.job, by: subject.approver, via: 'nats', ...said } as const
   if (decision === 'claim') return resolvedBody(await claim(io, refusals, who))
-  return resolvedBody(
-    await resolve(io, refusals, {
-      ...who,
-      decision,
-      jobHash: asked.job_hash,
-      policySnapshot: asked.policy_snapshot,
-      constraints: asked.constraints,
-    }),
-  )
+  return resolvedBody(await resolve(io, refusals, { ...who, decision }))
 }
 
 /** The answer of HTTP and NATS to a resolution. */

@@ -3,7 +3,8 @@ import type { Position } from '../chain.ts'
 import type { Command } from '../command.ts'
 import type { Io } from '../io.ts'
 import type { Proposal } from '../step.ts'
-import { expired, mayNot, waitsNoLonger } from './vote.ts'
+import { mayNot } from './entitled.ts'
+import { expired, waitsNoLonger } from './vote.ts'
 
 /** Long enough to look at a job, short enough to be forgotten. */
 const claimForMs = 15 * 60_000
@@ -15,7 +16,7 @@ const claimForMs = 15 * 60_000
 export function claiming(io: Io, { by, via, at, note }: Command, { record: { data } }: Position): Proposal {
   const { approval } = data
   if (data.state.to !== 'PARKED' || approval === undefined) return waitsNoLonger(data)
-  const refused = expired(io, data, approval) ?? mayNot(io, { by }, data, approval)
+  const refused = expired(io, data, approval) ?? mayNot(io, by, data, approval)
   if (refused !== undefined) return refused
   const held = approval.claim
   if (held !== undefined && Date.parse(held.until) > io.nowMs())

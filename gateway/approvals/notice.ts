@@ -1,7 +1,9 @@
 import { levelOf } from '../../audit/approval.ts'
 import type { AuditRecord, RecordData } from '../../audit/record.ts'
+import { lacking } from '../../policy/ballot.ts'
 import type { Io } from '../io.ts'
 import { noticeSubject } from '../subjects.ts'
+import { countingVotes } from './entitled.ts'
 
 /** What can be heard about an approval on `approvals.notify.<event>.<job>`. */
 type NoticeName = 'parked' | 'voted' | 'claimed' | 'reminded' | 'escalated' | 'resolved' | 'expired'
@@ -30,6 +32,9 @@ export function tellApprovers(io: Io, { id, data }: AuditRecord): void {
     expires_at: approval.expires_at,
     demands: approval.demands,
     votes: approval.votes.map(({ by, decision, at }) => ({ by, decision, at })),
+    ...(data.state.to === 'PARKED'
+      ? { lacks: lacking(approval.demands, countingVotes(io.topology, data), io.topology, levelOf(approval)) }
+      : {}),
     ...(approval.claim === undefined
       ? {}
       : { claim: { by: approval.claim.by, until: approval.claim.until } }),

@@ -1,9 +1,9 @@
 import type { Approval, Resolution } from '../../audit/event.ts'
 import { levelOf, withinApproved } from '../../audit/approval.ts'
 import type { RecordData } from '../../audit/record.ts'
-import { mayVote, tally } from '../../policy/ballot.ts'
+import { tally } from '../../policy/ballot.ts'
 import { canonicalJson } from '../../policy/digest.ts'
-import { meetConstraints, type Constraints } from '../../policy/constraints.ts'
+import { meetConstraints, normalConstraints, type Constraints } from '../../policy/constraints.ts'
 import { parseJob } from '../../policy/job.ts'
 import type { Position } from '../chain.ts'
 import type { ResolveCommand } from '../command.ts'
@@ -13,7 +13,7 @@ import { placed } from '../place.ts'
 import type { Proposal } from '../step.ts'
 import { stopOf, thawedMs } from '../stops/stopped.ts'
 import { pendingSubject } from '../subjects.ts'
-import { decidesFor } from '../config/topology.ts'
+import { countingVotes, mayNot, type Refused } from './entitled.ts'
 
 /** A person's word on a parked job: whether it counts, and what it comes to together with those before it. */
 export async function voting(io: Io, command: ResolveCommand, last: Position): Promise<Proposal> {
@@ -28,13 +28,14 @@ export async function voting(io: Io, command: ResolveCommand, last: Position): P
     }
   const refused =
     expired(io, data, approval) ??
-    mayNot(io, command, data, approval) ??
+    mayNot(io, command.by, data, approval) ??
     careless(command, approval) ??
     staleBinding(command, data)
   if (refused !== undefined) return refused
   const vote = voteOf(command)
   const voted = { ...approval, votes: [...approval.votes, vote] }
-  switch (tally(approval.demands, voted.votes, io.topology, levelOf(approval))) {
+  const counting = [...countingVotes(io.topology, data), vote]
+  switch (tally(approval.demands, counting, io.topology, levelOf(approval))) {
     case 'rejected':
       return { event: 'rejected', resolution: vote, approval: voted }
     case 'open':
@@ -55,40 +56,6 @@ export function waitsNoLonger(data: RecordData): Refused {
 export function expired(io: Io, data: RecordData, approval: Approval): Refused | undefined {
   if (thawedMs(io, data, approval.requested_at, approval.expires_at) > io.nowMs()) return undefined
   return { refuse: 'expired', detail: `the approval expired at ${approval.expires_at}` }
-}
-
-type Refused = { readonly refuse: string; readonly detail: string }
-
-/** Who may not decide about this job at all, or not once more. */
-export function mayNot(
-  io: Io,
-  { by }: { readonly by: string },
-  data: RecordData,
-  approval: Approval,
-): Refused | undefined {
-  // Stored before the topology changed.
-  if (!decidesFor(io.topology, by, data.tenant))
-    return { refuse: 'not_found', detail: 'there is no such job' }
-  if (by === data.actor.id) return { refuse: 'self_approval', detail: 'nobody decides about an own job' }
-  const agent = io.topology.tenants
-    .find(({ name }) => name === data.tenant)
-    ?.agents.find(({ name }) => name === data.actor.id)
-  if (agent?.owner === by)
-    return {
-      refuse: 'self_approval',
-      detail: `${by} answers for ${data.actor.id} and does not decide about its jobs`,
-    }
-  const authors = io
-    .policy()
-    .rules.filter(({ id }) => approval.rules.includes(id))
-    .map(({ owner }) => owner)
-  if (approval.exclude.includes('policy_author') && authors.includes(by))
-    return { refuse: 'self_approval', detail: `${by} owns the rule that asks for this approval` }
-  if (!mayVote(approval.demands, by, io.topology))
-    return { refuse: 'not_an_approver', detail: 'none of the thresholds of this approval counts your word' }
-  if (approval.votes.some((vote) => vote.by === by))
-    return { refuse: 'already_voted', detail: 'you have decided about this job; everybody does once' }
-  return undefined
 }
 
 /** What an approval must bring along by its level, and how long its rules let nobody be hasty. */
@@ -119,10 +86,13 @@ function staleBinding(command: ResolveCommand, data: RecordData): Refused | unde
     }
   const wanted = command.constraints
   if (wanted === undefined) return undefined
+  // Without a limit on retries there are none. And what more is denied never widens.
+  const inForce = { max_retries: 0, ...data.decision.constraints }
+  const met = meetConstraints(inForce, wanted)
+  const alone = normalConstraints(wanted)
   // What meets the limits in force unchanged narrows them; anything else would be taken back silently.
-  const met = meetConstraints(data.decision.constraints, wanted)
   const widened = (Object.keys(wanted) as (keyof Constraints)[]).filter(
-    (name) => canonicalJson(met?.[name]) !== canonicalJson(meetConstraints(null, wanted)?.[name]),
+    (name) => !name.startsWith('deny_') && canonicalJson(met?.[name]) !== canonicalJson(alone[name]),
   )
   if (widened.length === 0) return undefined
   return { refuse: 'constraints_widen', detail: `an approver may only narrow limits: ${widened.join(', ')}` }

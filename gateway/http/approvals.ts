@@ -1,22 +1,22 @@
 import type { Context } from 'hono'
-import type { Constraints } from '../../policy/constraints.ts'
-import { constraints } from '../../policy/schema-blocks.ts'
+import type { RecordData } from '../../audit/record.ts'
 import type { HttpDeps, Route } from './route.ts'
-import { queryFlag, queryNumber, readOptionalObject, type JsonObject } from './body.ts'
+import { mayNot } from '../approvals/entitled.ts'
+import { readNote, readSaid } from '../approvals/wish.ts'
+import { queryFlag, queryNumber, readOptionalObject } from './body.ts'
 import { callerOf, jobIdIn } from './caller.ts'
 import { problem } from './problem.ts'
-import { noteIn, resolvedResponse } from './resolution.ts'
+import { resolvedResponse } from './resolution.ts'
 import type { Io } from '../io.ts'
 import { approvalsLimitMax, parseCursor } from '../queries/approvals.ts'
 import { claim, resolve } from '../resolve.ts'
 
 const limitByDefault = 100
-const hashCharsMax = 128
 
 /** What waits for a person, and what the person says. */
 export function approvalRoutes(io: Io, deps: HttpDeps): readonly Route[] {
   return [
-    { path: '/api/v1/approvals', methods: { GET: (c) => list(deps, c) } },
+    { path: '/api/v1/approvals', methods: { GET: (c) => list(io, deps, c) } },
     { path: '/api/v1/approvals/:id', methods: { GET: (c) => show(deps, c) } },
     { path: '/api/v1/approvals/:id/approve', methods: { POST: (c) => decide(io, deps, c, 'approve') } },
     { path: '/api/v1/approvals/:id/claim', methods: { POST: (c) => claimOne(io, deps, c) } },
@@ -24,17 +24,30 @@ export function approvalRoutes(io: Io, deps: HttpDeps): readonly Route[] {
   ]
 }
 
-async function list({ queries }: HttpDeps, c: Context): Promise<Response> {
+async function list(io: Io, { queries }: HttpDeps, c: Context): Promise<Response> {
   const includeResolved = queryFlag(c, 'include_resolved', false)
   if (includeResolved === undefined)
     return problem(c, 'invalid', '"include_resolved" in the query must be true or false')
+  const mine = queryFlag(c, 'mine', false)
+  if (mine === undefined || (mine && includeResolved))
+    return problem(c, 'invalid', '"mine" must be true or false, and asks only for what waits')
+  const caller = callerOf(c)
+  if (mine && !caller.roles.includes('approver'))
+    return problem(c, 'forbidden', 'whoever is no approver decides about nothing')
   const limit = queryNumber(c, 'limit', { min: 1, max: approvalsLimitMax, otherwise: limitByDefault })
   if (limit === undefined) return problem(c, 'invalid', `"limit" must be 1 to ${approvalsLimitMax}`)
   const text = c.req.query('cursor')
   const cursor = text === undefined ? undefined : parseCursor(text)
   if (text !== undefined && cursor === undefined)
     return problem(c, 'invalid', '"cursor" must be the next_cursor of an earlier answer')
-  return c.json(await queries.approvals({ includeResolved, limit, cursor, tenants: callerOf(c).tenants }))
+  const { tenants, principal } = caller
+  const wanted = mine ? (data: RecordData): boolean => mayDecide(io, principal, data) : undefined
+  return c.json(await queries.approvals({ includeResolved, limit, cursor, tenants, wanted }))
+}
+
+/** Whether this person's word would be taken; not whether it is too early, stopped or without a note. */
+function mayDecide(io: Io, person: string, data: RecordData): boolean {
+  return data.approval !== undefined && mayNot(io, person, data, data.approval) === undefined
 }
 
 async function show({ queries }: HttpDeps, c: Context): Promise<Response> {
@@ -55,17 +68,10 @@ async function decide(
   if ('response' in job) return job.response
   const body = await readOptionalObject(c)
   if (!body.ok) return body.response
-  const note = noteIn(body.value, wishKeys)
-  if (!note.ok) return problem(c, 'invalid', note.problem)
-  const binding = bindingIn(body.value, c.req.header('if-match'))
-  if (typeof binding === 'string') return problem(c, 'invalid', binding)
-  const limits = limitsIn(body.value)
-  if (typeof limits === 'string') return problem(c, 'invalid', limits)
+  const said = readSaid(body.value, c.req.header('if-match'))
+  if (typeof said === 'string') return problem(c, 'invalid', said)
   const who = { job: job.id, by: callerOf(c).principal, via: 'http' as const }
-  return resolvedResponse(
-    c,
-    await resolve(io, refusals, { ...who, decision, note: note.note, ...binding, ...limits }),
-  )
+  return resolvedResponse(c, await resolve(io, refusals, { ...who, decision, ...said }))
 }
 
 async function claimOne(io: Io, { refusals }: HttpDeps, c: Context): Promise<Response> {
@@ -73,40 +79,8 @@ async function claimOne(io: Io, { refusals }: HttpDeps, c: Context): Promise<Res
   if ('response' in job) return job.response
   const body = await readOptionalObject(c)
   if (!body.ok) return body.response
-  const note = noteIn(body.value, ['note', 'reason'])
-  if (!note.ok) return problem(c, 'invalid', note.problem)
+  const said = readNote(body.value)
+  if (typeof said === 'string') return problem(c, 'invalid', said)
   const who = { job: job.id, by: callerOf(c).principal, via: 'http' as const }
-  return resolvedResponse(c, await claim(io, refusals, { ...who, note: note.note }))
-}
-
-const wishKeys = ['note', 'reason', 'job_hash', 'policy_snapshot', 'constraints']
-
-/** Limits that the approver adds, in the words of a policy; a string is what is wrong with them. */
-function limitsIn({ constraints: given }: JsonObject): { readonly constraints?: Constraints } | string {
-  if (given === undefined) return {}
-  const parsed = constraints.safeParse(given)
-  if (parsed.success) return { constraints: parsed.data as Constraints }
-  const [issue] = parsed.error.issues
-  return `${['constraints', ...(issue?.path ?? [])].join('.')}: ${issue?.message ?? 'invalid'}`
-}
-
-type Binding = { readonly jobHash?: string; readonly policySnapshot?: string }
-
-/** What the approver saw; a string is what is wrong with it. `If-Match` is another way to name the job hash. */
-function bindingIn(body: JsonObject, ifMatch: string | undefined): Binding | string {
-  const { job_hash, policy_snapshot } = body
-  for (const [key, value] of Object.entries({ job_hash, policy_snapshot })) {
-    if (value === undefined) continue
-    if (typeof value !== 'string' || value === '' || value.length > hashCharsMax)
-      return `"${key}" must be text of 1 to ${hashCharsMax} characters`
-  }
-  const matched =
-    ifMatch === undefined || ifMatch.trim() === '*' ? undefined : ifMatch.trim().replace(/^"(.*)"$/, '$1')
-  if (matched !== undefined && job_hash !== undefined && matched !== job_hash)
-    return 'If-Match and "job_hash" name two different jobs'
-  const jobHash = (job_hash as string | undefined) ?? matched
-  return {
-    ...(jobHash === undefined ? {} : { jobHash }),
-    ...(policy_snapshot === undefined ? {} : { policySnapshot: policy_snapshot as string }),
-  }
+  return resolvedResponse(c, await claim(io, refusals, { ...who, ...said }))
 }

@@ -5,7 +5,8 @@ import type { HttpDeps, Route } from './route.ts'
 import { queryFlag, queryNumber, readObject, readOptionalObject } from './body.ts'
 import { callerOf, jobIdIn, onlyAgent } from './caller.ts'
 import { problem } from './problem.ts'
-import { noteIn, resolvedResponse } from './resolution.ts'
+import { readNote } from '../approvals/wish.ts'
+import { resolvedResponse } from './resolution.ts'
 import type { Io } from '../io.ts'
 import { cancel, noSuchJob } from '../resolve.ts'
 import { submit } from '../submit.ts'
@@ -114,12 +115,12 @@ async function cancelJob(io: Io, { refusals }: HttpDeps, c: Context): Promise<Re
   if ('response' in job) return job.response
   const body = await readOptionalObject(c)
   if (!body.ok) return body.response
-  const note = noteIn(body.value, ['note', 'reason'])
-  if (!note.ok) return problem(c, 'invalid', note.problem)
+  const said = readNote(body.value)
+  if (typeof said === 'string') return problem(c, 'invalid', said)
   const caller = callerOf(c)
   const actor = onlyAgent(caller)
   if (actor !== undefined && (await io.chain.last(job.id))?.record.data.actor.id !== actor)
     return resolvedResponse(c, noSuchJob)
-  const wish = { job: job.id, by: caller.principal, via: 'http' as const, note: note.note }
+  const wish = { job: job.id, by: caller.principal, via: 'http' as const, ...said }
   return resolvedResponse(c, await cancel(io, refusals, wish))
 }

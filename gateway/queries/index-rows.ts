@@ -3,6 +3,7 @@ import { decodeRecord, type AuditRecord } from '../../audit/record.ts'
 import type { JobId } from '../../policy/job-id.ts'
 import type { Bus } from '../bus/bus.ts'
 import type { Stored } from '../bus/message.ts'
+import type { Position } from '../chain.ts'
 import { auditSubject } from '../subjects.ts'
 
 const inFlightMax = 64
@@ -22,8 +23,13 @@ export async function readMany(bus: Bus, stream: string, sequences: readonly num
 
 /** A job's newest record, past the chain's memory: that is for jobs in work, and a long list would push them out. */
 export async function newestRecord(bus: Bus, job: JobId): Promise<AuditRecord | undefined> {
+  return (await newestPosition(bus, job))?.record
+}
+
+/** The same with its place in AUDIT. */
+export async function newestPosition(bus: Bus, job: JobId): Promise<Position | undefined> {
   const stored = await bus.last('AUDIT', auditSubject(job))
-  return stored === undefined ? undefined : decodeRecord(stored.body)
+  return stored === undefined ? undefined : { record: decodeRecord(stored.body), sequence: stored.sequence }
 }
 
 /** A replica that is a moment behind says that a message is not there; asked again it has it. */

@@ -1,10 +1,15 @@
 import type { JobId } from '../../policy/job-id.ts'
 import type { Bus } from '../bus/bus.ts'
-import { BusError } from '../bus/message.ts'
+import { BusError, storedFromApi } from '../bus/message.ts'
 import { trailingJob } from '../subjects.ts'
 
-/** A copy in APPROVALS: the bytes that would run. */
-export type ParkedCopy = { readonly job: JobId; readonly sequence: number; readonly body: Uint8Array }
+/** A copy in APPROVALS: the bytes that would run, and when the wait that it was made for expires. */
+export type ParkedCopy = {
+  readonly job: JobId
+  readonly sequence: number
+  readonly expires: string
+  readonly body: Uint8Array
+}
 
 /** `next` is the sequence to go on from; undefined when there is nothing behind. */
 export type ParkedCopies = { readonly copies: readonly ParkedCopy[]; readonly next: number | undefined }
@@ -66,8 +71,10 @@ type Asked = Omit<ParkedCopy, 'job'> & { readonly job: JobId | undefined }
 async function ask(bus: Bus, question: object): Promise<Asked | undefined> {
   try {
     const answer = await bus.request('$JS.API.STREAM.MSG.GET.APPROVALS', question)
-    const { subject, seq, data } = answer['message'] as { subject: string; seq: number; data?: string }
-    return { job: trailingJob(subject), sequence: seq, body: Buffer.from(data ?? '', 'base64') }
+    const stored = storedFromApi(answer)
+    if (stored === undefined) return undefined
+    const { subject, sequence, body } = stored
+    return { job: trailingJob(subject), sequence, expires: stored.header('Sluice-Expires'), body }
   } catch (error) {
     if (error instanceof BusError && error.code === noMessage) return undefined
     throw error

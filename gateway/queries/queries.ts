@@ -9,15 +9,11 @@ import { openTail, type Tail } from './index-tail.ts'
 import type { Io } from '../io.ts'
 import { isReleased } from '../output.ts'
 import { readableOutput, type ReadableOutput } from './output-view.ts'
-import {
-  approvalOf,
-  listApprovals,
-  type ApprovalItem,
-  type ApprovalPage,
-  type ApprovalsAsked,
-} from './approvals.ts'
+import type { ApprovalItem } from './approval-item.ts'
+import { approvalOf, listApprovals, type ApprovalPage, type ApprovalsAsked } from './approvals.ts'
 import { traceOf, type TraceView } from './trace.ts'
 import { outputSubject } from '../subjects.ts'
+import { openWaiting } from './waiting.ts'
 
 /** A job, and its released output once there is one. */
 export type JobView = JobFacts & { readonly result: ResultView | null }
@@ -54,6 +50,7 @@ const indexWaitMs = 15_000
 /** Opens the index over AUDIT and answers from it, from the jobs' own chains and from APPROVALS. */
 export function openQueries(io: Io): Queries {
   const tail = openTail(io)
+  const waiting = openWaiting(io, tail)
   const complete = async (): Promise<void> => {
     if (!(await tail.reach(indexWaitMs))) throw new NotCaughtUp(tail.behind())
   }
@@ -62,7 +59,7 @@ export function openQueries(io: Io): Queries {
     approval: (id) => approvalOf(io, id),
     approvals: async (asked) => {
       if (asked.includeResolved) await complete()
-      return listApprovals(io, tail.index(), asked)
+      return listApprovals(io, tail.index(), waiting, asked)
     },
     trace: async (id, tenants) => {
       await complete()

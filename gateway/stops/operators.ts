@@ -1,4 +1,5 @@
 import { shortHash } from '../../policy/digest.ts'
+import { parseJson } from '../../policy/json.ts'
 import { carryOutOrder, shownStop } from './order.ts'
 import type { Io } from '../io.ts'
 import type { Heard } from '../bus/message.ts'
@@ -56,9 +57,6 @@ async function answerTo(io: Io, refusals: Refusals, message: Heard): Promise<obj
 
 function readBody(bytes: Uint8Array): unknown {
   if (bytes.length > orderBytesMax) return undefined
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch {
-    return undefined
-  }
+  const parsed = parseJson(bytes)
+  return parsed.ok ? parsed.value : undefined
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { cardText } from '../../cli/approval-card.ts'
 import { approvalsText } from '../../cli/approval-text.ts'
-import type { ApprovalItem } from '../../gateway/queries/approvals.ts'
+import type { ApprovalItem } from '../../gateway/queries/approval-item.ts'
 import { testTerminal } from '../helpers/terminal.ts'
 
 const nowMs = Date.parse('2030-01-01T12:00:00.000Z')
@@ -87,7 +87,25 @@ test('what it takes, who has voted and what happens if nobody does anything is s
   const votes = [
     { decision: 'approve', by: 'ana', via: 'http', at: '', note: 'fine', binding: 'client' },
   ] as const
-  const text = card(item({}, { votes, level: 'critical' })).join('\n')
+  const lacks = {
+    persons: 1,
+    rules: [
+      {
+        rule: 'ask',
+        thresholds: [
+          { from: { kind: 'roles', names: ['admin'] }, approve: 1 },
+          { from: { kind: 'groups', names: ['ops'] }, approve: 1 },
+        ],
+      },
+    ],
+  } as const
+  const text = card(item({}, { votes, lacks, level: 'critical' })).join('\n')
+  expect(text).toContain('still takes    1 of role admin or 1 of group ops (ask)')
+  const enough = { persons: 1, rules: [] }
+  expect(card(item({}, { votes, lacks: enough, level: 'critical' })).join('\n')).toContain(
+    'still takes    1 more, whoever it is',
+  )
+  expect(card(item({}, { lacks })).join('\n')).not.toContain('still takes')
   expect(text).toContain('votes          ana approves: fine')
   expect(text).toContain('takes          1 of role admin or 2 of group ops (ask), by two persons at least')
   expect(text).toContain(

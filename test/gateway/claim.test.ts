@@ -106,4 +106,14 @@ test('the command says who is on it, and that somebody else is by its exit code'
   expect(terminal.outLines).toEqual([`${job}  PARKED  demo-approver is on it`])
   expect(await approval(['claim', job, '-o', 'json'], terminal)).toBe(9)
   expect(JSON.parse(terminal.outLines.at(-1) ?? '')).toMatchObject({ code: 'already_claimed' })
+  const theirs = await park('job.theirs.x')
+  expect(await approval(['ls', '--mine', '-o', 'json'], terminal)).toBe(0)
+  const { items } = JSON.parse(terminal.outLines.at(-1) ?? '') as { items: { job_id: string }[] }
+  const ids = items.map(({ job_id }) => job_id)
+  expect([ids.includes(job), ids.includes(theirs)]).toEqual([true, false])
+  const limit = ['approve', job, '--constraints', '{"max_runtime_sec":5}', '-o', 'json']
+  expect(await approval(limit, terminal)).toBe(0)
+  expect(JSON.parse(terminal.outLines.at(-1) ?? '')).toMatchObject({
+    resolution: { binding: 'client', constraints: { max_runtime_sec: 5 } },
+  })
 })

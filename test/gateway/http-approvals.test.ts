@@ -118,6 +118,12 @@ describe('the list', () => {
       level: 'normal',
       demands: record?.data.approval?.demands,
       votes: [],
+      lacks: {
+        persons: 1,
+        rules: [
+          { rule: 'require-approval-prod-write', thresholds: [{ from: { kind: 'anyone' }, approve: 1 }] },
+        ],
+      },
     })
     expect((await api('GET', `/api/v1/approvals/${job}`)).body).toEqual(item)
   })

@@ -55,7 +55,7 @@ test('pages of any size hold every parked copy once and in order, however many g
   // Each round takes more away: first a few, at the end nearly all, in runs and alone.
   const rounds = fc.sample(
     fc.uniqueArray(fc.integer({ min: 1, max: stored }), { minLength: 20, maxLength: 120 }),
-    12,
+    6,
   )
   const pages = [
     { copies: 1_000, bytes: 1_000_000 },

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { mayVote, tally, type Ballot } from '../../policy/ballot.ts'
+import { lacking, mayVote, tally, type Ballot } from '../../policy/ballot.ts'
 import type { Threshold } from '../../policy/rule.ts'
 
 const membership = { groups: { ops: ['ann', 'bob', 'cho'] }, roles: { admin: ['zoe'] } }
@@ -37,6 +37,24 @@ test('every rule that asks must be satisfied, and any of them can reject', () =>
   expect(tally(both, yes('zoe'), membership, 'normal')).toBe('open')
   expect(tally(both, yes('zoe', 'eve'), membership, 'normal')).toBe('approved')
   expect(tally(both, [...yes('zoe'), ...no('eve')], membership, 'normal')).toBe('rejected')
+})
+
+test('what is lacking is said for each rule that is not satisfied yet, and in persons', () => {
+  const eve = { rule: 'r2', thresholds: [{ from: from('persons', 'eve'), approve: 1, deny: 1 }] }
+  const both = [...adminOrTwoOps, eve]
+  expect(lacking(both, [], membership, 'normal')).toMatchObject({
+    persons: 1,
+    rules: [{ thresholds: [{ approve: 1 }, { approve: 2 }] }, { rule: 'r2' }],
+  })
+  expect(lacking(both, yes('ann'), membership, 'normal')).toMatchObject({
+    persons: 1,
+    rules: [{ thresholds: [{ approve: 1 }, { approve: 1 }] }, { rule: 'r2' }],
+  })
+  expect(lacking(both, yes('zoe'), membership, 'normal').rules).toEqual([
+    { rule: 'r2', thresholds: [{ from: eve.thresholds[0]?.from, approve: 1 }] },
+  ])
+  expect(lacking(adminOrTwoOps, yes('zoe'), membership, 'critical')).toEqual({ persons: 1, rules: [] })
+  expect(lacking(both, yes('zoe', 'eve'), membership, 'critical')).toEqual({ persons: 0, rules: [] })
 })
 
 test('a group named like something every object has is a group without members', () => {
