@@ -8,6 +8,8 @@ import { invalidProblem, type ProblemDetails } from '../http/problem-details.ts'
 
 const noteCharsMax = 1_000
 const hashCharsMax = 128
+/** Every entry is compared with every entry in force, while other jobs wait. */
+const listMax = 64
 /** How many jobs run at once is counted for a rule; said of one job nobody would enforce it. */
 const constraints = ruleConstraints.omit({ max_concurrency: true })
 
@@ -66,7 +68,14 @@ export function parseAsked(bytes: Uint8Array): Asked | ProblemDetails {
 function limitsIn({ constraints: given }: JsonObject): { readonly constraints?: Constraints } | string {
   if (given === undefined) return {}
   const parsed = constraints.safeParse(given)
-  if (parsed.success) return { constraints: parsed.data as Constraints }
+  if (parsed.success) {
+    const long = Object.entries(parsed.data).find(
+      ([, value]) => Array.isArray(value) && value.length > listMax,
+    )
+    return long === undefined
+      ? { constraints: parsed.data as Constraints }
+      : `constraints.${long[0]}: must have at most ${listMax} entries`
+  }
   const [issue] = parsed.error.issues
   return `${['constraints', ...(issue?.path ?? [])].join('.')}: ${issue?.message ?? 'invalid'}`
 }

@@ -278,7 +278,7 @@ test.each(['reject', 'claim'])(
     const subject = `approvals.resolve.demo-approver.${job_id}`
     expect((await approver.request(subject, body, { timeout: 15_000 })).json()).toMatchObject({
       status: 400,
-      code: 'invalid',
+      code: 'invalid_json',
     })
     await expect.poll(async () => leftOver(await asOwner(nats), /^COMMANDS$/)).toEqual({})
     expect((await readJob(nats, job_id)).map(({ data }) => data.event)).toEqual(['parked'])

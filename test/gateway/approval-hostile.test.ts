@@ -71,7 +71,8 @@ const byHttp = async (job: string, body: string): Promise<Answered> =>
 const events = async (job: string): Promise<string[]> =>
   (await readJob(nats, job)).map(({ data }) => data.event)
 const long = 'n'.repeat(10_000)
-const paths = Array.from({ length: 1_000 }, (_, n) => `/p${n}/${'x'.repeat(100)}`)
+const paths = Array.from({ length: 64 }, (_, n) => `/p${n}/${'x'.repeat(1_000)}`)
+const many = Array.from({ length: 65 }, (_, n) => `/p${n}`)
 
 describe.runIf(runsOn('current'))('a body that cannot be read or carried out', () => {
   let job: string
@@ -99,6 +100,12 @@ describe.runIf(runsOn('current'))('a body that cannot be read or carried out', (
     ['an unknown limit', '{D"constraints":{"max_runtime":5}}', 400, 'invalid'],
     ['a limit that is counted for a rule', '{D"constraints":{"max_concurrency":1}}', 400, 'invalid'],
     ['an empty list of what is denied', '{D"constraints":{"deny_hosts":[]}}', 400, 'invalid'],
+    [
+      'limits of more entries than anybody reads',
+      `{D"constraints":{"allow_paths":${JSON.stringify(many)}}}`,
+      400,
+      'invalid',
+    ],
     [
       'limits that no record can hold',
       `{D"constraints":{"allow_paths":${JSON.stringify(paths)}}}`,

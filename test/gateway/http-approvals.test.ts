@@ -121,7 +121,10 @@ describe('the list', () => {
       lacks: {
         persons: 1,
         rules: [
-          { rule: 'require-approval-prod-write', thresholds: [{ from: { kind: 'anyone' }, approve: 1 }] },
+          {
+            rule: 'require-approval-prod-write',
+            thresholds: [{ from: { kind: 'anyone', names: [] }, approve: 1 }],
+          },
         ],
       },
     })
