@@ -128,7 +128,7 @@ async function agree(jobs: readonly string[], limit: number): Promise<void> {
 
 test('whatever happens to them, wherever: every gateway shows each caller its own, as they stand, and nothing else', async () => {
   const jobs: string[] = []
-  for (let n = 0; n < 9; n++) jobs.push(await park(['one', 'two', 'second'][n % 3] ?? 'one', n >> 1))
+  for (let n = 0; n < 8; n++) jobs.push(await park(['one', 'two', 'second'][n % 3] ?? 'one', n >> 1))
   await agree(jobs, 4)
   await agree(jobs, 500)
   const acts: ((job: string) => Promise<unknown>)[] = [
@@ -139,12 +139,12 @@ test('whatever happens to them, wherever: every gateway shows each caller its ow
     (job) => approver('POST', `/api/v1/approvals/${job}/claim`),
     (job) => approver('POST', `/api/v1/approvals/${job}/approve`, {}),
   ]
-  for (const [n, at] of [0, 1, 2, 3, 4, 1, 8, 6].entries()) {
+  for (const [n, at] of [0, 1, 2, 3, 4, 6].entries()) {
     await acts[n % acts.length]?.(jobs[at] ?? '')
-    if (n % 3 === 0) jobs.push(await park('two', n))
+    if (n === 3) jobs.push(await park('two', n))
     await agree(jobs, n % 2 === 0 ? 500 : 3)
   }
-})
+}, 120_000)
 
 test('what is parked again under another requirement is shown once, with what it takes now', async () => {
   const job = await park('one', 0)
