@@ -46,8 +46,12 @@ export async function quarantine(io: Io, at: Position, around: Around): Promise<
     // The output waits for a person, and is its own timer.
     'Sluice-Expires': data.quarantine?.expires_at ?? at.record.time,
   }
-  const appended = await io.bus.append(quarantineSubject(data.job_id), around.output.raw, { headers })
-  return appended.type === 'stored' ? undefined : { event: 'expired', limit: 'quarantine-full' }
+  const appended = await io.bus.append(quarantineSubject(data.job_id), around.output.raw, {
+    headers,
+    // Whoever does this again finds it done.
+    expect: 0,
+  })
+  return appended.type === 'refused' ? { event: 'expired', limit: 'quarantine-full' } : undefined
 }
 
 /** A redelivered result whose scan differs from the record: somebody changed detectors or bytes, and a person must look. */

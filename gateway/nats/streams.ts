@@ -279,7 +279,8 @@ function queue(name: string, subjects: string[], replicas: number): StreamConfig
 }
 
 const bucketTerms: Readonly<Record<(typeof buckets)[number], Partial<StreamConfig>>> = {
-  gov_budget: {},
+  // Longer than any window and wait: nobody is owed anything by then, and the keys, made of agents' labels, do not pile up.
+  gov_budget: { max_age: 8 * 24 * hour },
   gov_policy: {},
   gov_control: {},
   // Who asked first, for a little longer than any approval lasts. Without room the oldest is forgotten: at worst a person is
