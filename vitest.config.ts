@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 import { findNats, findTestNats, type FoundNats } from './cli/dev/nats-binary.ts'
 
@@ -53,14 +54,54 @@ async function servers(): Promise<{ name: string; nats: FoundNats }[]> {
   return [{ name: 'found', nats: any.nats }]
 }
 
+/** What takes longest, longest first: whatever of it starts last is what everybody waits for at the end. */
+const long = [
+  'crash/kill-gateways',
+  'crash/stop',
+  'cli/drill',
+  'cli/dev',
+  'crash/timers',
+  'docs',
+  'bench',
+  'gateway/approval-race',
+  'crash/kill-server',
+  'policy/reference',
+  'crash/every-moment',
+  'crash/throttle-outage',
+  'soak',
+  'crash/full',
+  'nats/verify-mutations',
+].map((name) => join('test', `${name}.test.ts`))
+
+/** Long files first within each project, and the short ones that need no server at the very end. */
+class LongestFirst extends BaseSequencer {
+  override sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
+    const placeOf = ({ project, moduleId }: TestSpecification): readonly [number, string, number] => {
+      const place = long.findIndex((file) => moduleId.endsWith(file))
+      return [project.name === 'alone' ? 1 : 0, project.name, place === -1 ? long.length : place]
+    }
+    const places = new Map(specifications.map((one) => [one, placeOf(one)]))
+    const compare = (a: TestSpecification, b: TestSpecification): number => {
+      const [aloneA, nameA, longA] = places.get(a) ?? [0, '', 0]
+      const [aloneB, nameB, longB] = places.get(b) ?? [0, '', 0]
+      return aloneA - aloneB || nameA.localeCompare(nameB) || longA - longB
+    }
+    return Promise.resolve(specifications.toSorted(compare))
+  }
+}
+
 export default defineConfig(async () => ({
   test: {
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    // On a busy machine a second is no time; a wait that ends well ends at once.
-    expect: { poll: { timeout: 15_000 } },
+    // On a busy machine everything takes ten times as long.
+    testTimeout: 90_000,
+    hookTimeout: 90_000,
+    // A wait that ends well ends at once.
+    expect: { poll: { timeout: 45_000 } },
     // One more than two cores: half of what the long ones do is wait.
     maxWorkers: 3,
+    // Loading the gateway costs more than most files take: a worker loads it once and goes on to the next file of its project.
+    isolate: false,
+    sequence: { sequencer: LongestFirst },
     projects: [
       { extends: true as const, test: { name: 'alone', include: alone } },
       ...(await servers()).map(({ name, nats }) => ({

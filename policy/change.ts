@@ -2,7 +2,6 @@ import { formulaHolds, type Clause, type Formula, type Literal } from './formula
 import type { Job } from './job.ts'
 import { sampleOf, type Sample } from './partial-job.ts'
 import { placed } from './sample-payload.ts'
-import { windowHolds } from './time-window.ts'
 
 /** One edit of a job, in words and as a function. It never takes a risk tag away. */
 export type Change = { readonly text: string; apply(sample: Sample): Sample }
@@ -11,7 +10,7 @@ export type Change = { readonly text: string; apply(sample: Sample): Sample }
 export function changedJob(clause: Clause, job: Job, nowMs: number): Change | undefined {
   const edits = leastLiterals(clause.formula, job, nowMs)
   if (edits === undefined) return undefined
-  const changes = edits.map((literal) => changeFor(literal, edits, job, nowMs))
+  const changes = edits.map((literal) => changeFor(literal, edits, job))
   const known = changes.filter((change) => change !== undefined)
   if (known.length < changes.length) return undefined
   return {
@@ -40,12 +39,7 @@ function isAboutTags({ of }: Literal): boolean {
   return of === 'declared' || of === 'declaring'
 }
 
-function changeFor(
-  literal: Literal,
-  together: readonly Literal[],
-  job: Job,
-  nowMs: number,
-): Change | undefined {
+function changeFor(literal: Literal, together: readonly Literal[], job: Job): Change | undefined {
   if (literal.of === 'topic') return topicChange(literal, job)
   if (literal.of === 'payload') {
     const sample = sampleOf(together.filter((one) => one.of === 'payload'))
@@ -65,18 +59,7 @@ function changeFor(
   }
   const sample = sampleOf([literal])
   if (typeof sample === 'string') return undefined
-  return wordChange(
-    literal,
-    literal.of === 'time' ? { ...sample, nowMs: later(literal, sample.nowMs, nowMs) } : sample,
-  )
-}
-
-const weekMs = 7 * 24 * 3_600_000
-
-/** The same hour of a week that is still to come, unless summer time has moved it out of the window. */
-function later({ window, holds }: Extract<Literal, { of: 'time' }>, sampleMs: number, nowMs: number): number {
-  const laterMs = sampleMs + Math.max(0, Math.ceil((nowMs - sampleMs) / weekMs)) * weekMs
-  return windowHolds(window, laterMs) === holds ? laterMs : sampleMs
+  return wordChange(literal, sample)
 }
 
 function wordChange(literal: Exclude<Literal, { of: 'topic' | 'payload' }>, { job, nowMs }: Sample): Change {

@@ -1,17 +1,17 @@
-import { evaluate, type DecisionType, type Evaluation } from './evaluate.ts'
+import type { DecisionType } from './evaluate.ts'
+import { evaluate } from './evaluate.ts'
 import { clausesOf, formulaHolds, not, type Clause } from './formula.ts'
 import type { Job } from './job.ts'
 import type { Condition, Policy, Rule } from './rule.ts'
 import { changedJob, type Change } from './change.ts'
 import { outcomeOf } from './severity.ts'
-import type { Sample } from './partial-job.ts'
 
 /** A rule that nearly matched: what kept it from it, and what would have to be different for another outcome. */
 export type NearMiss = {
   readonly rule_id: string
   readonly decision: DecisionType
   readonly failed: readonly FailedClause[]
-  /** Absent where no change helps that we would suggest: never one with which the job has fewer risk tags, its own or derived. */
+  /** Absent where no change helps that we would suggest: never to name fewer risk tags. */
   readonly change?: {
     readonly edits: readonly string[]
     readonly outcome: { readonly type: DecisionType; readonly rule_id: string }
@@ -35,7 +35,7 @@ export function nearMisses(policy: Policy, job: Job, nowMs: number): readonly Ne
   // What fails in two respects more than the closest rule is another subject, not a near miss.
   const near = candidates.filter(({ failed }) => failed.length <= closest + 1).slice(0, nearMissesMax * 4)
   return near
-    .map(({ rule, failed }) => nearMiss(policy, rule, failed, { job, nowMs }, now))
+    .map(({ rule, failed }) => nearMiss(policy, rule, failed, job, nowMs, now.decision.type))
     .toSorted((a, b) => weight(a) - weight(b))
     .slice(0, nearMissesMax)
 }
@@ -65,8 +65,9 @@ function nearMiss(
   policy: Policy,
   rule: Rule,
   failed: readonly Failed[],
-  { job, nowMs }: Sample,
-  before: Evaluation,
+  job: Job,
+  nowMs: number,
+  before: DecisionType,
 ): NearMiss {
   const changes: Change[] = []
   let suggestable = true
@@ -76,23 +77,16 @@ function nearMiss(
       clause === undefined ? exception(policy, unless ?? {}, job, nowMs) : changedJob(clause, job, nowMs)
     if (change === undefined) suggestable = false
     else changes.push(change)
-    return { clause: place, ...wantedAndFound(place, wanted, job, before) }
+    return { clause: place, ...wantedAndFound(place, wanted, policy, job) }
   })
   const base = { rule_id: rule.id, decision: outcomeOf[rule.decision], failed: told }
   if (!suggestable) return base
   let next = { job, nowMs }
   for (const change of changes) next = change.apply(next)
-  const after = evaluate(policy, next.job, { nowMs: next.nowMs, granted: [] })
-  // A label that a tag is derived from must not be talked away either: that would be the tag.
-  const tagsAfter = tagsOf(after)
-  if (tagsOf(before).some((tag) => !tagsAfter.includes(tag))) return base
-  const { type, rule_id } = after.decision
-  if (type === before.decision.type) return base
+  const after = evaluate(policy, next.job, { nowMs: next.nowMs, granted: [] }).decision
+  if (after.type === before) return base
+  const { type, rule_id } = after
   return { ...base, change: { edits: changes.map(({ text }) => text), outcome: { type, rule_id } } }
-}
-
-function tagsOf({ tags }: Evaluation): readonly string[] {
-  return [...new Set([...tags.declared, ...tags.derived])]
 }
 
 /** An exception stops applying with any one of its clauses; the first that can be suggested is as small as any other. */
@@ -109,10 +103,11 @@ function exception(policy: Policy, unless: Condition, job: Job, nowMs: number): 
 function wantedAndFound(
   place: string,
   condition: Condition,
+  policy: Policy,
   job: Job,
-  evaluation: Evaluation,
 ): { wanted: string; found: string } {
   const name = place.replace(/^match\./, '')
+  const derived = (): readonly string[] => evaluate(policy, job, { nowMs: 0, granted: [] }).tags.derived
   const list = (words: readonly string[] | undefined): string => (words ?? []).join(', ')
   switch (name) {
     case 'topics':
@@ -126,7 +121,10 @@ function wantedAndFound(
     case 'capabilities':
       return { wanted: list(condition.capabilities), found: job.capability ?? 'none' }
     case 'risk_tags':
-      return { wanted: tagsText(condition), found: list(tagsOf(evaluation)) || 'no tags' }
+      return {
+        wanted: tagsText(condition),
+        found: list([...new Set([...job.riskTags, ...derived()])]) || 'no tags',
+      }
     case 'size':
       return { wanted: JSON.stringify(condition.size), found: `${job.bytes} bytes` }
     case 'time':

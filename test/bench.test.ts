@@ -12,7 +12,8 @@ const bench = (...args: string[]) =>
 
 type Figures = { pipeline: Record<string, unknown>; machine: object; versions: object }
 
-test('a small run counts every job, finds each in AUDIT and prints one line of figures', async () => {
+// Side by side, because one of them mostly waits; nobody looks at what is measured here.
+test.concurrent('a small run counts every job, finds each in AUDIT and prints one line of figures', async () => {
   const few = ['--rounds', '1', '--warm-up', '20', '--jobs', '300', '--open-jobs', '40', '--open-rate', '400']
   const { stdout } = await bench('pipeline', '--json', ...few)
   const lines = stdout.trimEnd().split('\n')
@@ -40,7 +41,7 @@ test('a small run counts every job, finds each in AUDIT and prints one line of f
   })
 }, 120_000)
 
-test('a small queue of approvals is listed and resolved, and the gateway starts again with it', async () => {
+test.concurrent('a small queue of approvals is listed and resolved, and the gateway starts again with it', async () => {
   const { stdout } = await bench('approvals', '--json', '--parked', '120', '--calls', '5')
   const { approvals } = JSON.parse(stdout) as { approvals: Record<string, number> }
   expect(approvals).toMatchObject({ parked: 120, calls: 5 })
@@ -48,7 +49,7 @@ test('a small queue of approvals is listed and resolved, and the gateway starts 
     expect(approvals[name], name).toBeGreaterThan(0)
 }, 120_000)
 
-test('a few parked jobs expire beside a small load, none before its time', async () => {
+test.concurrent('a few parked jobs expire beside a small load, none before its time', async () => {
   const { stdout } = await bench('timers', '--json', '--parked', '20', '--steady', '20')
   const { timers } = JSON.parse(stdout) as { timers: Record<string, number> }
   expect(timers).toMatchObject({ parked: 20, steady_per_s: 20 })

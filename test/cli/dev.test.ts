@@ -8,6 +8,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { isAlive, startDev, type Dev, type Ready } from '../helpers/dev.ts'
 import { scratchFolder } from '../helpers/scratch.ts'
 import { demoTopology } from '../helpers/topology.ts'
+import { runsOn } from '../helpers/which-server.ts'
+
+/** Folders, ports and signals are the same whatever server stands behind them; such a test runs on one of the two. */
+const processesOnly = 'it is about processes, not about the server'
 
 describe('sluice dev', () => {
   let folder: Awaited<ReturnType<typeof scratchFolder>>
@@ -96,7 +100,10 @@ describe('sluice dev', () => {
     }
   })
 
-  test('a second one beside the first takes another folder and another port, and says so', async () => {
+  test('a second one beside the first takes another folder and another port, and says so', async ({
+    skip,
+  }) => {
+    skip(runsOn('current'), processesOnly)
     const first = await (await start()).ready
     const other = await start()
     const second = await other.ready
@@ -108,7 +115,8 @@ describe('sluice dev', () => {
     expect(other.stderr().includes('port 8081 is taken, the api is on')).toBe(elsewhere)
   })
 
-  test('does not take a folder by name that another one uses', async () => {
+  test('does not take a folder by name that another one uses', async ({ skip }) => {
+    skip(runsOn('current'), processesOnly)
     await (
       await start(['--data-dir', 'mine'])
     ).ready
@@ -180,7 +188,8 @@ describe('sluice dev', () => {
     expect(dev.stderr()).toContain('did you mean --gateways?')
   })
 
-  test('can be ended while it starts', async () => {
+  test('can be ended while it starts', async ({ skip }) => {
+    skip(runsOn('current'), processesOnly)
     const dev = await start()
     await expect.poll(() => dev.stderr()).toContain('nats-server: nats://')
     dev.child.kill('SIGINT')

@@ -18,12 +18,12 @@ test('gateways are killed at random moments: nothing is lost, decided twice or d
   })
   expect(result.seen.submitted.length).toBe(2_400)
   expect(result.kills).toBe(18)
-}, 240_000)
+}, 400_000)
 
 // Gateways that overwrite each other may fail in ways that end the storm early; then it is raised again.
 test(
   'the same count finds what breaks when the compare-and-set is taken out',
-  { retry: 2, timeout: 240_000 },
+  { retry: 2, timeout: 400_000 },
   async ({ skip }) => {
     skip(runsOn('debian'), 'it is the count that is tried here, not the server')
     const result = await storm({ jobs: 300, kills: 6, how: { withoutExpect: true }, patienceMs: 10_000 })

@@ -20,7 +20,7 @@ test('the server and gateways are killed: what was answered for ends, once, by i
   const { submitted, audit } = result.seen
   const ended = audit.filter(({ body }) => body.includes('"status":"SUCCEEDED"'))
   expect(ended.length).toBeGreaterThan(submitted.length / 3)
-}, 240_000)
+}, 400_000)
 
 test('a waiting copy that a killed server brings back is removed again, and what waits stays', async () => {
   const nats = await startTestNats({ owner: 'stays' })

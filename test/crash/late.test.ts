@@ -100,7 +100,9 @@ test('a job that was approved while the gateway that parked it stood still leave
   const approver = await nats.connect('demo-approver')
   const approve = async (): Promise<boolean> => {
     const subject = `approvals.resolve.demo-approver.${job}`
-    const answer = await approver.request(subject, '{"decision":"approve"}').catch(() => undefined)
+    const answer = await approver
+      .request(subject, '{"decision":"approve"}', { timeout: 5_000 })
+      .catch(() => undefined)
     return answer?.json<{ state?: string }>().state === 'DISPATCHED'
   }
   await until(approve)

@@ -49,6 +49,7 @@ const attemptUsualSec = 120
 const decisionTimeoutMs = 20_000
 /** Everything has its deadline, and nothing takes longer than some of these and some redeliveries one after the other. */
 const patienceUsualMs = 45_000
+/** With two times the patience, a start and a replay this must stay below the time limit of the tests. */
 const stormMsMax = 150_000
 /** About how many records a job of the load leaves behind, and by which part of them the last kill has happened. */
 const recordsPerJob = 2.3
