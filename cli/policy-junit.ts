@@ -1,4 +1,7 @@
-import type { Ran } from './policy-test.ts'
+import type { SuiteRun } from '../policy/suite.ts'
+
+/** One suite's file and what came of it. */
+export type Ran = { readonly file: string; readonly run: SuiteRun }
 
 /** The outcome of suites as JUnit XML, which build servers show. There are no times in it: nothing here takes any. */
 export function junitText(ran: readonly Ran[]): string {

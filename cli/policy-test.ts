@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { readSuite, runSuite, type SuiteRun } from '../policy/suite.ts'
 import { exitCodes } from './exit-codes.ts'
 import { readPolicy, readText, tellProblems } from './policy-files.ts'
-import { junitText } from './policy-junit.ts'
+import { junitText, type Ran } from './policy-junit.ts'
 import { outputHelp, UsageError, type Call, type Subcommand } from './subcommand.ts'
 import { tableText } from './table-text.ts'
 
@@ -26,9 +26,6 @@ is as wanted, 1 if not, 78 if a suite or a policy does not load.
   words: { min: 1, max: 256 },
   run: test,
 }
-
-/** One suite's file and what came of it. */
-export type Ran = { readonly file: string; readonly run: SuiteRun }
 
 async function test(call: Call): Promise<number> {
   const ran: Ran[] = []

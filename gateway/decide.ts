@@ -1,28 +1,17 @@
 import { asked, withinApproved } from '../audit/approval.ts'
-import type { Dispatch, Evidence, JobEvent, Opened } from '../audit/event.ts'
+import type { Dispatch, Evidence, Opened } from '../audit/event.ts'
 import type { RecordData } from '../audit/record.ts'
 import type { Constraints } from '../policy/constraints.ts'
 import { builtinDecision, type BuiltinRuleId, type Decision, type Evaluation } from '../policy/evaluate.ts'
 import type { OutputTerms, Policy } from '../policy/rule.ts'
 import type { Job } from '../policy/job.ts'
 import { subjectMatches } from '../policy/topic.ts'
+import type { Before, DecidedEvent } from './decided-event.ts'
 import type { Io } from './io.ts'
 import { placed } from './place.ts'
 import { placesOf } from './running.ts'
 import { poolFor } from './config/topology.ts'
 import { version } from './version.ts'
-
-/** What was decided before: slots that a limit has granted already, and an approval that only waits for room. */
-export type Before = Pick<RecordData, 'facts' | 'resolution' | 'approval'> & {
-  /** The decision that was in force. */
-  readonly decision?: Decision
-}
-
-/** What a decision can make of a job. */
-export type DecidedEvent = Extract<
-  JobEvent,
-  { readonly event: 'allowed' | 'approved' | 'parked' | 'throttled' | 'denied' }
->
 
 type Decided = {
   /** The policy that decided: another may be in force before the record is written. */

@@ -2,7 +2,7 @@ import type { JobEvent } from '../audit/event.ts'
 import type { RecordData } from '../audit/record.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
-import type { Around } from './perform.ts'
+import type { Around } from './cause.ts'
 import { outputHash, saltOf } from './salt.ts'
 import { auditControlSubject, outputSubject, quarantineSubject } from './subjects.ts'
 

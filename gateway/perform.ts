@@ -5,32 +5,15 @@ import type { AuditRecord, RecordData } from '../audit/record.ts'
 import { builtinDecision } from '../policy/evaluate.ts'
 import type { JobId } from '../policy/job-id.ts'
 import { BusError, type Headers } from './bus/message.ts'
+import type { Around } from './cause.ts'
 import type { Position } from './chain.ts'
-import {
-  bodyOf,
-  madeFor,
-  removeCopy,
-  removeLeftCopies,
-  type WaitingCopy,
-  type WaitingStream,
-} from './copies.ts'
-import { dispatchHeaders, jobHeaders, originHeaders, type Origin } from './headers.ts'
+import { bodyOf, madeFor, removeCopy, removeLeftCopies, type WaitingStream } from './copies.ts'
+import { dispatchHeaders, jobHeaders, originHeaders } from './headers.ts'
 import type { Io } from './io.ts'
 import { tellApprovers } from './approvals/notice.ts'
 import { isReleased, release, quarantine } from './output.ts'
 import { clearToDispatch, overtaken } from './stops/stopped.ts'
 import { dispatchSubject, pendingSubject, throttledSubject } from './subjects.ts'
-
-/** What a cause brings along: the job's bytes while they stand nowhere else, the worker's output, whom to answer. */
-export type Around = {
-  readonly body?: Uint8Array
-  /** A worker's output as it came, and what the scan lets through. */
-  readonly output?: { readonly raw: Uint8Array; readonly released: Uint8Array }
-  /** The waiting copy, when the cause is that copy itself. */
-  readonly copy?: WaitingCopy
-  /** The stored submission, for whoever waits for its answer. */
-  readonly origin?: Origin
-}
 
 /** A record older than this is not dispatched any more: its twin in WORK may be gone, and then nothing would stop a second one. */
 const dispatchAgeMaxMs = 5 * 60_000

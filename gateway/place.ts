@@ -1,5 +1,5 @@
 import type { Opened } from '../audit/event.ts'
-import type { Before, DecidedEvent } from './decide.ts'
+import type { Before, DecidedEvent } from './decided-event.ts'
 import type { Io } from './io.ts'
 import { placesOf } from './running.ts'
 

@@ -1,12 +1,12 @@
-import type { JobEvent, Opened } from '../audit/event.ts'
+import type { JobEvent } from '../audit/event.ts'
 import { recordNext, type AuditRecord } from '../audit/record.ts'
 import { shortHash } from '../policy/digest.ts'
-import type { JobId } from '../policy/job-id.ts'
 import type { Position } from './chain.ts'
 import type { Io } from './io.ts'
 import { removeLeftCopies } from './copies.ts'
 import { deny } from './decide.ts'
-import { perform, type Around } from './perform.ts'
+import type { Cause } from './cause.ts'
+import { perform } from './perform.ts'
 import { mayLeaveBy } from './stops/stopped.ts'
 
 /** What somebody wants to happen to a job, or why not. */
@@ -24,16 +24,6 @@ export type Step =
       readonly detail: string
       readonly at: Position | undefined
     }
-
-export type Cause = {
-  readonly job: JobId
-  /** Short hash of the stored message (or due time) that makes us act. */
-  readonly id: string
-  /** What a job is when there is no record yet; absent for causes that need an existing job. */
-  readonly opened?: Opened
-  /** What `perform` needs from around the cause: the job's bytes, whom to answer. */
-  readonly around: Around
-}
 
 const attemptsMax = 8
 /** Marks the second record of one cause, such as the denial that follows a full queue. */

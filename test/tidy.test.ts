@@ -51,6 +51,24 @@ describe('folders depend on each other in one direction', () => {
     expect(wrong).toEqual([])
   })
 
+  // The parts of a policy know each other by types.
+  test.each(['audit', 'gateway', 'cli'])(
+    'in %s no file needs one that needs it, types included',
+    (folder) => {
+      const files = new Map(
+        sources
+          .filter((source) => source.folder === folder)
+          .map(({ file, imports }) => [file, imports.map((name) => join(dirname(file), name))]),
+      )
+      // Whoever imports nothing that is left leaves, until nobody can: who stays goes round in a circle, or needs one who does.
+      for (let before = -1; before !== files.size;) {
+        before = files.size
+        for (const [file, imports] of files) if (!imports.some((name) => files.has(name))) files.delete(file)
+      }
+      expect([...files.keys()]).toEqual([])
+    },
+  )
+
   test('there is something to check in every folder', () => {
     for (const folder of sourceFolders) expect(sources.some((source) => source.folder === folder)).toBe(true)
   })
