@@ -33,6 +33,9 @@ type Request = { readonly batch: number; readonly endsAtMs: number }
 export function pull(bus: Bus, options: PullOptions): Pull {
   const api = `$JS.API.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`
   const quarter = options.inFlightMax >> 2
+  // The server gives up a connection on which too much waits to be read, and so many large messages are that much. Less than
+  // one message must never be asked for: it would stand at the head of the stream for ever.
+  const bytesMax = 2 * bus.maxPayloadBytes
   const requests = new Map<string, Request>()
   /** Messages that the server still owes us. */
   let asked = 0
@@ -75,7 +78,7 @@ export function pull(bus: Bus, options: PullOptions): Pull {
     asked += batch
     bus.publish(
       api,
-      JSON.stringify({ batch, expires: expiresMs * 1_000_000 }),
+      JSON.stringify({ batch, expires: expiresMs * 1_000_000, max_bytes: bytesMax }),
       undefined,
       `${inboxRoot}.${key}`,
     )
@@ -89,7 +92,8 @@ export function pull(bus: Bus, options: PullOptions): Pull {
     requests.delete(key)
     const unserved = message.header('Nats-Pending-Messages')
     asked = Math.max(0, asked - (unserved === '' ? (request?.batch ?? 0) : Number(unserved)))
-    if (message.status !== 408 && message.status !== 404) pausedUntilMs = performance.now() + backoffMs
+    const isServed = [404, 408].includes(message.status) || message.statusText.includes('MaxBytes')
+    if (!isServed) pausedUntilMs = performance.now() + backoffMs
     refill()
   }
   const work = async (delivery: Delivery): Promise<void> => {

@@ -1,7 +1,7 @@
 import { headers, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
-import { ask, testConfig, until, type Asked } from '../helpers/gateway.ts'
+import { ask, readAudit, testConfig, until, type Asked } from '../helpers/gateway.ts'
 import { runsOn } from '../helpers/which-server.ts'
 import { startTestNats, type TestNats } from '../helpers/nats-server.ts'
 
@@ -16,18 +16,21 @@ let gateway: Gateway
 let agent: NatsConnection
 let bot: NatsConnection
 let reconnects = 0
+let start: () => Promise<Gateway>
 const answers: Asked[] = []
 
 beforeAll(async () => {
   // The server gives up a reader that is so far behind.
   nats = await startTestNats({ conf: (text) => `max_pending: 16MB\n${text}` })
   const config = await testConfig(nats, policy, { decisionTimeoutMs: 5_000 })
-  gateway = await startGateway(config, {
-    bus: (bus) => {
-      bus.onReconnect(() => void reconnects++)
-      return bus
-    },
-  })
+  start = () =>
+    startGateway(config, {
+      bus: (bus) => {
+        bus.onReconnect(() => void reconnects++)
+        return bus
+      },
+    })
+  gateway = await start()
   agent = await nats.connect('demo')
   bot = await nats.connect('support-bot')
   agent.subscribe('_INBOX.flood.*', { callback: (_error, message) => void answers.push(message.json()) })
@@ -72,5 +75,20 @@ test('a flood of questions costs the gateway no connection but the one that hear
     return answer?.error === undefined ? answer : undefined
   })
   expect(state).toBe('DENIED')
+  expect(reconnects).toBe(0)
+})
+
+test('a stream full of large jobs is taken in pieces that the connection can bear', async () => {
+  await gateway.stop()
+  const large = JSON.stringify({ payload: 'x'.repeat(250_000) })
+  const jobs = 120
+  for (let n = 0; n < jobs; n++) {
+    agent.publish('job.large', large)
+    await agent.flush()
+  }
+  gateway = await start()
+  const decided = async (): Promise<number> =>
+    (await readAudit(nats)).filter(({ record }) => record.data.topic === 'job.large').length
+  await until(async () => (await decided()) === jobs)
   expect(reconnects).toBe(0)
 })
