@@ -8,7 +8,8 @@ import { callerOf, jobIdIn } from './caller.ts'
 import { problem } from './problem.ts'
 import { resolvedResponse } from './resolution.ts'
 import type { Io } from '../io.ts'
-import { approvalsLimitMax, parseCursor } from '../queries/approvals.ts'
+import { approvalsLimitMax } from '../queries/approvals.ts'
+import { parseCursor } from '../queries/approvals-asked.ts'
 import { claim, resolve } from '../resolve.ts'
 
 const limitByDefault = 100

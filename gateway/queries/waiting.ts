@@ -1,7 +1,7 @@
 import type { AuditRecord } from '../../audit/record.ts'
 import type { JobId } from '../../policy/job-id.ts'
 import { waitingItem, type ApprovalItem } from './approval-item.ts'
-import type { ApprovalsAsked, Tenants } from './approvals.ts'
+import type { ApprovalsAsked, Tenants } from './approvals-asked.ts'
 import { newestPosition } from './index-rows.ts'
 import type { Io } from '../io.ts'
 import { parkedFrom, type ParkedCopy } from './parked.ts'
