@@ -231,6 +231,32 @@ describe('one person', () => {
     }
   })
 
+  test('decides about no job of an agent of the same name, and does not find it among its own', async () => {
+    const demo = await readFile(config.topologyFile, 'utf8')
+    const topologyFile = config.policyFile.replace('policy.yaml', 'namesake.yaml')
+    const namesake = demo
+      .replace('user: billing-bot', 'user: acme-billing')
+      .replace('[demo-approver, second-approver]', '[demo-approver, second-approver, billing-bot]')
+    await writeFile(topologyFile, namesake)
+    const token = newToken()
+    const tokensFile = config.policyFile.replace('policy.yaml', 'namesake-tokens.yaml')
+    const entry = { principal: 'billing-bot', roles: ['approver'], tenants: 'all', sha256: tokenHash(token) }
+    await writeFile(tokensFile, JSON.stringify({ tokens: [entry] }), { mode: 0o600 })
+    const beside = await startGateway({ ...config, gateway: 'beside', topologyFile, tokensFile })
+    try {
+      const bot = await nats.connect('billing-bot')
+      const { job_id } = await ask(bot, 'job.billing-bot.ask.x', {})
+      const own = apiOf(beside.httpUrl)
+      const authorized = { Authorization: `Bearer ${token}` }
+      const answer = await own('POST', `/api/v1/approvals/${job_id}/approve`, {}, authorized)
+      expect(answer.body).toMatchObject({ status: 403, code: 'self_approval', state: 'PARKED' })
+      const { body } = await own('GET', '/api/v1/approvals?mine=true', undefined, authorized)
+      expect(JSON.stringify(body)).not.toContain(job_id)
+    } finally {
+      await beside.stop()
+    }
+  })
+
   test('who is no approver any more has no vote any more, though the rule still names the person', async () => {
     const job = await park('job.two.x')
     expect(await byNats(job, '{"decision":"approve"}')).toMatchObject({ state: 'PARKED' })
