@@ -46,6 +46,8 @@ export async function openPolicies(options: PoliciesOptions): Promise<Policies> 
   let store: PolicyStore | undefined
   let active: { readonly policy: Policy; readonly pointer: Pointer } | undefined
   let shadow: Policy | undefined
+  /** The snapshot that somebody rolled back to and that does not load here. */
+  let missing: string | undefined
   const keep = async ({ policy, text }: PolicyText): Promise<void> => store?.keep(policy.snapshot, text)
   const file = await openPolicyFile(options.file, keep, (change) => {
     metrics.setPolicy(policies.current().snapshot, change.type === 'loaded')
@@ -88,12 +90,19 @@ export async function openPolicies(options: PoliciesOptions): Promise<Policies> 
   const readActive = async (): Promise<void> => {
     const pointer = await store?.pointer('active')
     const wanted = pointer?.snapshot ?? undefined
-    if (wanted === active?.policy.snapshot) return
-    const policy = wanted === undefined ? undefined : await stored(wanted)
-    if (wanted !== undefined && policy === undefined) {
-      log.error({ policy: wanted }, 'the snapshot that is to be in force cannot be loaded')
+    if (wanted === active?.policy.snapshot) {
+      missing = undefined
       return
     }
+    const policy = wanted === undefined ? undefined : await stored(wanted)
+    if (wanted !== undefined && policy === undefined) {
+      // Looked for again each time, told once.
+      if (wanted !== missing)
+        log.error({ policy: wanted }, 'the snapshot that is to be in force cannot be loaded')
+      missing = wanted
+      return
+    }
+    missing = undefined
     active = policy === undefined || pointer === undefined ? undefined : { policy, pointer }
     const { snapshot, sourceHash } = policies.current()
     metrics.setPolicy(snapshot, file.reloadOk())
@@ -138,9 +147,11 @@ export async function openPolicies(options: PoliciesOptions): Promise<Policies> 
     detail: () => {
       const rolled =
         active === undefined ? '' : `; rolled back by ${active.pointer.by}, the file does not count`
+      const lost =
+        missing === undefined ? '' : `; the rollback to ${missing} cannot be loaded and does not hold`
       const stale = file.reloadOk() ? '' : '; stale: the newest file does not load'
       const beside = shadow === undefined ? '' : `; shadow ${shadow.snapshot}`
-      return `${policies.current().snapshot}${rolled}${stale}${beside}`
+      return `${policies.current().snapshot}${rolled}${lost}${stale}${beside}`
     },
     reload: () => file.reload(),
     rollBack: async (to, by, reason) => {

@@ -2,8 +2,10 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startGateway, type Gateway } from '../../gateway/gateway.ts'
+import { connectBus } from '../../gateway/bus/bus.ts'
 import type { Config } from '../../gateway/config/config.ts'
 import { openPolicyFile, type PolicyChange } from '../../gateway/policies/file.ts'
+import { createPolicyStore } from '../../gateway/policies/store.ts'
 import { loadPolicy } from '../../policy/load.ts'
 import { sha256Hex } from '../../policy/digest.ts'
 import { apiOf, type ApiCall } from '../helpers/api.ts'
@@ -196,6 +198,30 @@ test('a policy file that is gone is told like one that does not load, and the la
   await until(
     async () => !JSON.stringify((await apis[0]?.('GET', '/readyz?verbose'))?.body).includes('stale'),
   )
+})
+
+test('a rollback to what does not load does not hold, and whoever looks is told', async () => {
+  const bus = await connectBus({
+    url: nats.url,
+    name: 'beside',
+    user: 'gateway',
+    password: nats.passwords['gateway'],
+    inboxPrefix: '_INBOX_gateway',
+  })
+  const store = createPolicyStore(bus)
+  const { policy_snapshot: before } = (await apis[0]?.('GET', '/api/v1/policy/snapshots'))?.body ?? {}
+  const of = 'f'.repeat(64)
+  await store.keep(of, 'version: v0\n')
+  const order = { by: 'demo-approver', reason: 'as an older gateway could', at: new Date().toISOString() }
+  await store.point('active', { snapshot: of, ...order })
+  const ready = async () => JSON.stringify((await apis[0]?.('GET', '/readyz?verbose'))?.body)
+  await until(async () =>
+    (await ready()).includes(`the rollback to ${of} cannot be loaded and does not hold`),
+  )
+  expect((await apis[0]?.('GET', '/api/v1/policy/snapshots'))?.body['policy_snapshot']).toBe(before)
+  await store.point('active', { snapshot: null, ...order })
+  await until(async () => !(await ready()).includes('does not hold'))
+  await bus.close()
 })
 
 test('a policy of several files is followed in all of them, kept whole, and can be gone back to', async () => {
