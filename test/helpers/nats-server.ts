@@ -136,7 +136,7 @@ export async function asOwner(nats: TestNats): Promise<ApiRequest> {
   const connection = await nats.connect('owner')
   return async (subject, body) => {
     const question = body === undefined ? '' : JSON.stringify(body)
-    const message = await connection.request(subject, question)
+    const message = await connection.request(subject, question, { timeout: 15_000 })
     const answer = message.json<Record<string, unknown>>()
     const error = answer['error'] as { err_code?: number; description?: string } | undefined
     if (error === undefined) return answer
