@@ -1,21 +1,18 @@
 import { readFile } from 'node:fs/promises'
 import { evaluate } from '../policy/evaluate.ts'
-import type { JobId } from '../policy/job-id.ts'
 import { openAnswers } from './answers.ts'
 import { openApprovers } from './approvals/approvers.ts'
 import { connectBus, type Bus } from './bus/bus.ts'
 import { keepRoom } from './bus/room.ts'
 import { createChain } from './chain.ts'
 import { collect } from './collect.ts'
-import { commandCause, carryOutCommand } from './resolve.ts'
-import { decodeCommand } from './command.ts'
 import { createDecisions } from './decisions.ts'
 import type { Delivery } from './bus/delivery.ts'
 import type { Config } from './config/config.ts'
-import { openHttp, type ReadyCheck } from './http/server.ts'
+import { openHttp } from './http/server.ts'
 import { intercept, type Owner } from './intercept.ts'
 import type { Io } from './io.ts'
-import { openKeyring, type Keyring } from './config/keyring.ts'
+import { openKeyring } from './config/keyring.ts'
 import { createLimiter } from './limiter.ts'
 import { createLog, type Log } from './log.ts'
 import { createMetrics } from './metrics.ts'
@@ -24,8 +21,9 @@ import { openPolicies } from './policies/policies.ts'
 import { createPending, waitingRow } from './approvals/pending.ts'
 import { pull, type Pull } from './bus/pull.ts'
 import { openQueries, type Queries } from './queries/queries.ts'
+import { readiness, type Phase } from './readiness.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
-import { carryOn } from './step.ts'
+import { carryOutStored } from './stored-command.ts'
 import { gatewayConsumer, intakeStream, resultsStream } from './nats/streams.ts'
 import { checkServer } from './nats/start-check.ts'
 import { recordKeys, recordStart } from './start-record.ts'
@@ -39,8 +37,6 @@ import { startTimers, type Timers } from './timers.ts'
 import { parseTopology, placedAgents, type Topology } from './config/topology.ts'
 import { startWatch, type Watch } from './watch.ts'
 
-type Phase = 'starting' | 'up' | 'draining'
-
 export type Gateway = {
   readonly httpUrl: string
   /** The fatal findings about the server with which it started all the same. */
@@ -53,9 +49,6 @@ export type Gateway = {
 const intakeInFlightMax = 256
 /** One agent cannot fill the trail faster than this; beyond, its own stream fills. */
 const intakePerAgentPerSecMax = 20_000
-const commandTriesMax = 20
-/** Longer than a record that lets a job go on may take to leave (see `mayLeaveBy`). */
-const commandSettledMs = 3_000
 
 /** What a test puts in the place of the real thing. */
 export type Replacements = Partial<Pick<Io, 'evaluate' | 'nowMs'>> & {
@@ -135,7 +128,7 @@ export async function startGateway(config: Config, replace: Replacements = {}): 
   const http = await openHttp(io, {
     queries: opened,
     refusals,
-    ready: () => [...checks(io, watch, keyring, phase), acceptedCheck(accepted)],
+    ready: () => readiness(io, watch, keyring, phase, accepted),
     measure: watch.look,
   }).catch(async (error: unknown) => {
     opened.close()
@@ -230,65 +223,6 @@ function startPulls(io: Io, refusals: Refusals, watch: Watch): Pull[] {
     ...io.topology.pools.map(({ name }) =>
       loop(resultsStream(name), (delivery) => collect(io, refusals, delivery)),
     ),
-    loop('COMMANDS', (delivery) => command(io, refusals, delivery)),
+    loop('COMMANDS', (delivery) => carryOutStored(io, refusals, delivery)),
   ]
-}
-
-/** The stored command of somebody whose gateway may have died; usually it finds its own record and is done. */
-async function command(io: Io, refusals: Refusals, delivery: Delivery): Promise<void> {
-  const wish = decodeCommand(delivery.body)
-  const done = await carryOutCommand(io, refusals, wish, commandCause(delivery.sequence, wish))
-  const refused = done.type === 'refused'
-  if (refused && done.code === 'unavailable' && delivery.deliveries < commandTriesMax)
-    throw new Error('the parked copy is not there yet')
-  if (refused && done.state === 'PARKED') lookAgain(io, wish.job)
-  delivery.ack()
-}
-
-/**
- * Refused here, but the gateway that was asked may have looked a moment earlier, write the opposite, and die before it acts on
- * it, when nobody has the command any more. So it is looked at once more. The command itself must not come again: who was
- * told no would be carried out when nothing stands against it any more. If this gateway dies as well, the waiting copy
- * is looked at when the next one starts, and when it is due.
- */
-function lookAgain(io: Io, job: JobId): void {
-  const look = async (): Promise<void> => {
-    const last = await io.chain.last(job)
-    if (last !== undefined) await carryOn(io, last)
-  }
-  const failed = (err: unknown): void =>
-    io.log.warn({ jobId: job, err }, 'a job could not be looked at once more')
-  setTimeout(() => void look().catch(failed), commandSettledMs).unref()
-}
-
-function checks(io: Io, watch: Watch, keyring: Keyring, phase: Phase): ReadyCheck[] {
-  const shadow = io.shadow.detail()
-  return [
-    {
-      name: 'nats',
-      ok: io.bus.connected(),
-      detail: io.bus.connected() ? io.bus.serverVersion : 'not connected',
-    },
-    { name: 'policy', ok: true, detail: io.policies.detail() },
-    ...(shadow === '' ? [] : [{ name: 'policy_shadow', ok: true, detail: shadow }]),
-    { name: 'keys', ok: true, detail: keyring.problem() ?? 'as in the key file' },
-    { name: 'fail_mode', ok: true, detail: io.config.failMode },
-    { name: 'decision_timeout', ok: true, detail: `${io.config.decisionTimeoutMs} ms` },
-    {
-      name: 'audit',
-      ok: watch.intakeOpen(),
-      detail: watch.intakeOpen()
-        ? watch.auditWarning()
-          ? 'more than 80 % full'
-          : 'ok'
-        : 'more than 90 % full',
-    },
-    { name: 'phase', ok: phase === 'up', detail: phase },
-  ]
-}
-
-function acceptedCheck(accepted: readonly Finding[]): ReadyCheck {
-  const detail =
-    accepted.length === 0 ? 'none' : `accepted in writing: ${accepted.map(({ id }) => id).join(', ')}`
-  return { name: 'fatal_findings', ok: true, detail }
 }

@@ -5,6 +5,7 @@ import { tally } from '../../policy/ballot.ts'
 import { canonicalJson } from '../../policy/digest.ts'
 import { meetConstraints, normalConstraints, type Constraints } from '../../policy/constraints.ts'
 import { parseJob } from '../../policy/job.ts'
+import type { Stored } from '../bus/message.ts'
 import type { Position } from '../chain.ts'
 import type { ResolveCommand } from '../command.ts'
 import { decide, deny, firstAttempt } from '../decide.ts'
@@ -40,7 +41,7 @@ export async function voting(io: Io, command: ResolveCommand, last: Position): P
     case 'rejected':
       return { event: 'rejected', resolution: vote, approval: voted }
     case 'open':
-      return { event: 'voted', approval: voted }
+      return (await isKept(io, data)) ? { event: 'voted', approval: voted } : notKeptYet
     case 'approved':
       return approving(io, data, vote, voted)
   }
@@ -52,6 +53,23 @@ export function waitsNoLonger(data: RecordData): Refused {
     ? { refuse: 'expired', detail: 'the approval expired and the job did not run' }
     : { refuse: 'already_resolved', detail: `the job is ${data.state.to}` }
 }
+
+/** For whoever comes between the record that parks a job and the copy that is parked. */
+export const notKeptYet: Refused = {
+  refuse: 'unavailable',
+  detail: 'the parked copy is not there (yet): try again',
+}
+
+/**
+ * Until then only the job's own cause has the bytes, and it has them for as long as what parked the job is its newest record: a
+ * vote on top of that would end the cause, and if the gateway died before it stored the copy, nobody would have the bytes.
+ */
+export async function isKept(io: Io, data: RecordData): Promise<boolean> {
+  return (await parkedCopy(io, data)) !== undefined
+}
+
+const parkedCopy = (io: Io, { job_id }: RecordData): Promise<Stored | undefined> =>
+  io.bus.last('APPROVALS', pendingSubject(job_id))
 
 /** Its time is over, though nobody has written that down yet. */
 export function expired(io: Io, data: RecordData, approval: Approval): Refused | undefined {
@@ -121,9 +139,8 @@ async function approving(
   resolution: Resolution,
   approval: Approval,
 ): Promise<Proposal> {
-  const copy = await io.bus.last('APPROVALS', pendingSubject(data.job_id))
-  if (copy === undefined)
-    return { refuse: 'unavailable', detail: 'the parked copy is not there (yet): try again' }
+  const copy = await parkedCopy(io, data)
+  if (copy === undefined) return notKeptYet
   const parsed = parseJob({ tenant: data.tenant, agent: data.actor.id }, data.topic, copy.body)
   if (!parsed.ok) return deny(io, parsed.refusal.ruleId, parsed.refusal.reason)
   const event = await decide(io, data, parsed.job, data.facts === undefined ? {} : { facts: data.facts })

@@ -10,8 +10,6 @@ import type { Io } from '../io.ts'
 import { isLoopbackAddress } from './loopback.ts'
 import { openTokens, type Tokens } from './tokens.ts'
 
-export type { ReadyCheck } from './route.ts'
-
 export type HttpServer = {
   readonly url: string
   /** Reads tokens and certificate now, changed or not. */

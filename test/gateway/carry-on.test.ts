@@ -21,6 +21,10 @@ rules:
     match: { topics: ["job.ask.*"] }
     decision: require_approval
     approval: { thresholds: [{ from: { groups: [ops] }, approve: 1 }] }
+  - id: pair
+    match: { topics: ["job.pair.*"] }
+    decision: require_approval
+    approval: { thresholds: [{ from: { persons: [demo-approver, second-approver] }, approve: 2 }] }
   - { id: soon, match: { topics: ["job.soon.*"] }, decision: require_approval, approval: { expires_in: 2s } }
 `
 
@@ -87,6 +91,15 @@ function dyingAt(topic: string, mayLeave: (job: string) => Promise<unknown> = as
   })
 }
 
+/** As if it died for a job between the record that parks it and the copy that is parked. */
+const neverKeeping = (bus: Bus): Bus => ({
+  ...deaf(bus),
+  append: (subject, ...rest) => {
+    if (subject.startsWith('approvals.pending.')) throw new BusError('dead')
+    return bus.append(subject, ...rest)
+  },
+})
+
 async function ranOnce(job: string): Promise<void> {
   await until(async () => (await events(job)).at(-1) === 'succeeded')
   expect(await events(job)).toEqual(['parked', 'approved', 'succeeded'])
@@ -134,6 +147,20 @@ test('where nobody starts, the waiting copy sees to it when it is due', async ()
   await dying.stop()
   await ranOnce(job)
   await other.stop()
+})
+
+test('nothing follows the record that parks a job before its copy is stored: only its cause has the bytes', async () => {
+  const dying = await startGateway({ ...config, gateway: 'dying' }, { bus: neverKeeping })
+  agent.publish('job.pair.left', '{}')
+  const parked = async () =>
+    (await readAudit(nats)).find(({ record }) => record.data.topic === 'job.pair.left')
+  await until(async () => (await parked()) !== undefined)
+  const job = (await parked())?.record.data.job_id ?? ''
+  for (const act of ['claim', 'approve'])
+    expect((await apiOf(dying.httpUrl)('POST', `/api/v1/approvals/${job}/${act}`)).status).toBe(503)
+  expect(await events(job)).toEqual(['parked'])
+  await takeCommandsAway()
+  await dying.stop()
 })
 
 test('an approval that was refused is not carried out later, when nothing stands against it any more', async () => {
