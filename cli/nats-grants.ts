@@ -78,7 +78,7 @@ export function grantsOf(credential: RoleCredential): Grants {
       }
     case 'auditor':
       return {
-        publish: ['DIRECT.GET.AUDIT', 'DIRECT.GET.AUDIT.>', 'STREAM.INFO.AUDIT'].map(
+        publish: ['DIRECT.GET.AUDIT', 'DIRECT.GET.AUDIT.>', 'STREAM.MSG.GET.AUDIT', 'STREAM.INFO.AUDIT'].map(
           (verb) => `${credential.js_api_prefix ?? '$JS.API'}.${verb}`,
         ),
         subscribe: [`${inbox}.>`, ...(credential.subscribe ?? [])],

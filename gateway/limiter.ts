@@ -74,7 +74,10 @@ async function grant(bus: Bus, key: string, batch: readonly Asking[]): Promise<S
     if (!slots.some(({ type }) => type === 'granted')) return slots
     const appended = await bus.append(subject, JSON.stringify({ grants }), { expect: stored?.sequence ?? 0 })
     if (appended.type === 'stored') return slots
-    if (appended.type === 'refused') throw new Error(`the limit ${key} cannot be stored: ${appended.detail}`)
+    // No room for another counter, as when somebody counts by ever new labels: what cannot be counted has no place, and the job
+    // waits or is denied as its limit says.
+    if (appended.type === 'refused')
+      return batch.map(({ throttle, nowMs }) => ({ type: 'full', untilMs: nowMs + throttle.perMs }))
   }
   throw new Error(`the limit ${key} is contended`)
 }

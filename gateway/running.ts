@@ -52,7 +52,8 @@ export function createRunning(bus: Bus): Running {
       if (next === running) return true
       const appended = await bus.append(subject, JSON.stringify(next), { expect: stored?.sequence ?? 0 })
       if (appended.type === 'stored') return true
-      if (appended.type === 'refused') throw new Error(`the places of ${ruleId} cannot be stored`)
+      // No room to write it down: nobody gets a place, and who would leave one keeps it until its time is over.
+      if (appended.type === 'refused') return false
     }
     throw new Error(`the places of ${ruleId} are contended`)
   }

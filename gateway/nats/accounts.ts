@@ -147,7 +147,9 @@ function peopleOf(topology: Topology): NatsAccount {
   const pullsOf = (approver: string): NatsImport[] =>
     consumersOf(topology, approver).flatMap((name) => pulls.get(name) ?? [])
   const notices: NatsImport = { kind: 'stream', subject: 'approvals.notify.>' }
-  const reads: NatsImport[] = ['DIRECT.GET.AUDIT', 'DIRECT.GET.AUDIT.>', 'STREAM.INFO.AUDIT'].map((verb) => ({
+  // By sequence, from any replica or from the leader, as older clients do it.
+  const verbs = ['DIRECT.GET.AUDIT', 'DIRECT.GET.AUDIT.>', 'STREAM.MSG.GET.AUDIT', 'STREAM.INFO.AUDIT']
+  const reads: NatsImport[] = verbs.map((verb) => ({
     kind: 'service',
     subject: `$JS.API.${verb}`,
     to: `${apiPrefix}.${verb}`,

@@ -27,6 +27,14 @@ rules:
     match: { topics: ["job.slow.*"] }
     decision: throttle
     throttle: { rate: 1, per: 1s, max_wait: 1m }
+  - id: counted
+    match: { topics: ["job.counted.*"] }
+    decision: throttle
+    throttle: { rate: 5, per: 1m, on_limit: deny, key: ["label:customer"] }
+  - id: narrow
+    match: { topics: ["job.narrow.*"] }
+    decision: allow_with_constraints
+    constraints: { max_concurrency: 1 }
 `
 
 let nats: TestNats
@@ -93,6 +101,29 @@ test('a job that waited its turn and then finds the approvals full takes nobody 
   }
   expect(await copiesIn('THROTTLED')).toBe(0)
   for (const { job_id } of parked) expect(await approve(job_id)).toBe('DISPATCHED')
+})
+
+test('a job that cannot be counted has no place in its limit, and what runs ends all the same', async () => {
+  await start({})
+  const worker = await nats.connect('helpdesk-1')
+  const received: Msg[] = []
+  worker.subscribe('worker.helpdesk.>', {
+    queue: 'helpdesk',
+    callback: (_error, job) => void received.push(job),
+  })
+  await worker.flush()
+  const running = await ask(agent, 'job.narrow.x', {})
+  await until(() => received.length === 1)
+  await enlarge('KV_gov_budget', 4_096)
+  // A counter for each new name, until there is no room for another.
+  const last = await until(async () => {
+    const asked = await ask(agent, 'job.counted.x', { labels: { customer: randomUUID() } })
+    return asked.state !== 'DISPATCHED' && asked
+  })
+  expect(last).toMatchObject({ state: 'DENIED', decision: { type: 'THROTTLE', rule_id: 'counted' } })
+  answerJob(worker, 'helpdesk-1', received[0] as Msg, '{}')
+  await until(async () => (await eventsOf(running.job_id)).at(-1) === 'succeeded')
+  expect(await copiesIn('RESULTS_helpdesk')).toBe(0)
 })
 
 test('a full queue of waiting jobs denies on record, and takes the next one when there is room', async () => {

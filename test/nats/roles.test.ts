@@ -166,6 +166,9 @@ describe('what each role is there for, it can do with an ordinary client', () =>
     expect(first.string()).toBe('the first')
     const last = await auditor.request(`gov.API.DIRECT.GET.AUDIT.audit.${job}`)
     expect(last.string()).toBe('the second')
+    // As clients ask that know no direct get.
+    const read = await auditor.request('gov.API.STREAM.MSG.GET.AUDIT', JSON.stringify({ seq: 1 }))
+    expect(read.json<{ message: { data: string } }>().message.data).toBe(btoa('the first'))
     const info = await auditor.request('gov.API.STREAM.INFO.AUDIT')
     expect(info.json<{ state: { messages: number } }>().state.messages).toBe(2)
   })
