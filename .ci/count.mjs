@@ -9,12 +9,12 @@ try {
 } catch (error) {
   console.log(`nothing was counted: ${error.message}`)
 }
-for (const line of tally.unloaded) console.log(`did not load: ${line}`)
+for (const line of tally.unloaded) console.log('did not load:', line)
 if (!tally.done) console.log('the run did not come to its end; only what ended before is counted')
 const broken = tally.failed + tally.unloaded.length
 const failed = Number(exitCode) !== 0 || broken > 0 || tally.passed === 0 || !tally.done
 // A run that failed without a failed test (the setup, a worker that died) must not read as a success.
 const shown = failed ? Math.max(broken, 1) : 0
-const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : ''
-console.log(`${tally.passed} passed, ${shown} failed${skipped}`)
+if (tally.skipped > 0) console.log(`${tally.skipped} skipped`)
+console.log(`${tally.passed} passed, ${shown} failed`)
 process.exit(failed ? 1 : 0)
