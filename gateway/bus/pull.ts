@@ -90,10 +90,13 @@ export function pull(bus: Bus, options: PullOptions): Pull {
   const ended = (key: string, message: Heard): void => {
     const request = requests.get(key)
     requests.delete(key)
-    const unserved = message.header('Nats-Pending-Messages')
-    asked = Math.max(0, asked - (unserved === '' ? (request?.batch ?? 0) : Number(unserved)))
-    const isServed = [404, 408].includes(message.status) || message.statusText.includes('MaxBytes')
-    if (!isServed) pausedUntilMs = performance.now() + backoffMs
+    const pending = message.header('Nats-Pending-Messages')
+    const batch = request?.batch ?? 0
+    const unserved = pending === '' ? batch : Number(pending)
+    asked = Math.max(0, asked - unserved)
+    // What ended by its time, or brought something first, is an ordinary end: with a bound in bytes every one has a word of its own.
+    const isOrdinary = [404, 408].includes(message.status) || unserved < batch
+    if (!isOrdinary) pausedUntilMs = performance.now() + backoffMs
     refill()
   }
   const work = async (delivery: Delivery): Promise<void> => {
