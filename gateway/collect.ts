@@ -19,7 +19,7 @@ export async function collect(io: Io, refusals: Refusals, delivery: Delivery): P
   const subject = parseResult(delivery.subject)
   const cause = causeOf(delivery)
   if (subject === undefined) {
-    // A reflected message may land here under a subject that no worker has (research case: reply of a pull).
+    // A reflected message may land here under a subject that no worker has: as the reply of a pull.
     await refusals.record({
       job: undefined,
       principal: delivery.stream,
