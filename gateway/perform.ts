@@ -174,8 +174,12 @@ async function keep(
   // The copy that stands there was made for this very record, by a redelivery or by another gateway at the same time.
   if (before !== undefined && madeFor(before) >= at.sequence) return removeCopy(io, at, around.copy, stream)
   const body = around.body ?? (await bodyOf(io, at.record))
-  if (body === undefined || body === 'altered')
+  if (body === undefined || body === 'altered') {
+    // Whoever did the same between our two looks has stored the copy and then removed the one before it.
+    const now = await io.bus.last(stream, subject)
+    if (now !== undefined && madeFor(now) >= at.sequence) return removeCopy(io, at, around.copy, stream)
     return denied('sluice.error', `the job's bytes are ${body ?? 'gone'}`, data)
+  }
   if (isLate(io, at) && (await hasMovedOn(io, at))) return undefined
   const appended = await io.bus.append(subject, body, { expect: before?.sequence ?? 0, headers })
   if (appended.type === 'refused')

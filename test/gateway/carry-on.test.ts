@@ -25,6 +25,8 @@ rules:
     match: { topics: ["job.pair.*"] }
     decision: require_approval
     approval: { thresholds: [{ from: { persons: [demo-approver, second-approver] }, approve: 2 }] }
+  - { id: slow, match: { topics: ["job.slow.*"] }, decision: throttle, throttle: { rate: 1, per: 1s, max_wait: 1m } }
+  - { id: slow-ask, match: { topics: ["job.slow.*"] }, decision: require_approval }
   - { id: soon, match: { topics: ["job.soon.*"] }, decision: require_approval, approval: { expires_in: 2s } }
 `
 
@@ -162,6 +164,43 @@ test('nothing follows the record that parks a job before its copy is stored: onl
   await takeCommandsAway()
   await dying.stop()
 })
+
+test('two who park the same job at once do not take each other for a loss of its bytes', async () => {
+  let looked = (): void => undefined
+  const looking = new Promise<void>((resolve) => (looked = resolve))
+  /** Stores its copy only when the other has seen that there is none. */
+  const late = (bus: Bus): Bus => ({
+    ...bus,
+    append: async (subject, ...rest) => {
+      if (subject.startsWith('approvals.pending.')) await looking
+      return bus.append(subject, ...rest)
+    },
+  })
+  /** Looks for the bytes only when the first has removed them. */
+  const later = (bus: Bus): Bus => ({
+    ...bus,
+    last: async (stream, subject) => {
+      const newest = stream === 'THROTTLED' ? await bus.last('AUDIT', audited(subject)) : undefined
+      if (newest !== undefined && Buffer.from(newest.body).includes('"event":"parked"')) {
+        looked()
+        await until(async () => Object.keys(await leftOver(await asOwner(nats), /^THROTTLED$/)).length === 0)
+      }
+      return bus.last(stream, subject)
+    },
+  })
+  const first = await startGateway({ ...config, gateway: 'first' }, { bus: late })
+  // The first finds room and is parked at once, but not answered before its copy is stored: the one that is answered waits.
+  const jobs = [randomUUID(), randomUUID()].map((id) => ask(agent, 'job.slow.x', {}, id))
+  const waits = (await Promise.race(jobs)).job_id
+  await until(async () => (await events(waits)).includes('parked'))
+  const second = await startGateway({ ...config, gateway: 'second' }, { bus: later })
+  await Promise.all(jobs)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  expect(await events(waits)).toEqual(['throttled', 'parked'])
+  await stopAll(first, second)
+})
+
+const audited = (subject: string): string => subject.replace('gov.throttled.', 'audit.')
 
 test('an approval that was refused is not carried out later, when nothing stands against it any more', async () => {
   const gateway = await startGateway(config)
